@@ -1,0 +1,78 @@
+"""The view: the numbered list of members that the whole ring agrees on.
+
+A view is immutable. Placement, observers and the multicast trees are pure
+functions of it, so two nodes with the same (number, digest) agree on all of
+them without another word.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from functools import cached_property
+from hashlib import blake2b
+
+import msgspec
+
+from dht.ids import NodeId  # noqa: TC001 - msgspec resolves field types at run time
+
+DIGEST_BYTES = 8
+
+
+class MemberState(IntEnum):
+    """A member's life: it may own slots only while ACTIVE."""
+
+    JOINING = 1
+    ACTIVE = 2
+    LEAVING = 3
+
+
+class Member(msgspec.Struct, frozen=True, array_like=True):
+    """One process in the ring. A restarted process is a new incarnation."""
+
+    id: NodeId
+    incarnation: int
+    peer: str  # HOST:PORT where other nodes link to it
+    client: str  # HOST:PORT where clients reach it
+    zone: str  # replicas prefer other zones; a host name where none is set
+    state: MemberState
+
+    def with_state(self, state: MemberState) -> Member:
+        return msgspec.structs.replace(self, state=state)
+
+
+class View(msgspec.Struct, frozen=True, array_like=True, dict=True):
+    """View `number` of the ring `ring` (a random 16-byte id): members sorted by id."""
+
+    number: int
+    ring: bytes
+    members: tuple[Member, ...]
+    voters: tuple[NodeId, ...] = ()
+
+    @cached_property
+    def digest(self) -> bytes:
+        """8 bytes that differ when anything in the view differs."""
+        return blake2b(msgspec.msgpack.encode(self), digest_size=DIGEST_BYTES).digest()
+
+    @cached_property
+    def by_id(self) -> dict[NodeId, Member]:
+        return {member.id: member for member in self.members}
+
+    @cached_property
+    def active(self) -> tuple[Member, ...]:
+        """The members that may be home to a slot, sorted by id."""
+        return tuple(m for m in self.members if m.state is MemberState.ACTIVE)
+
+    def get(self, node: NodeId) -> Member | None:
+        return self.by_id.get(node)
+
+    def __contains__(self, node: object) -> bool:
+        return node in self.by_id
+
+    def successor(
+        self, members: dict[NodeId, Member], voters: tuple[NodeId, ...] | None = None
+    ) -> View:
+        """View number + 1 of the same ring with these members."""
+        ordered = tuple(members[node] for node in sorted(members))
+        return View(
+            self.number + 1, self.ring, ordered, self.voters if voters is None else voters
+        )

@@ -1,0 +1,44 @@
+"""What nodes say to each other on behalf of client transports.
+
+A request that lands on a node that is not the session's edge is relayed there
+as it came, and held there if it is a poll; the answer comes back the same way.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from dht.ids import NodeId  # noqa: TC001
+
+
+class Relay(msgspec.Struct, frozen=True, array_like=True, tag=96):
+    """A client's request for the session `address`, as received (a JSON body)."""
+
+    request: int
+    address: str
+    body: bytes
+
+
+class Relayed(msgspec.Struct, frozen=True, array_like=True, tag=97):
+    """The answer to give: HTTP status and body."""
+
+    request: int
+    status: int
+    body: bytes
+
+
+class RelayMiss(msgspec.Struct, frozen=True, array_like=True, tag=98):
+    """The receiver is not the edge. `code` says why; `edge` names the edge if known."""
+
+    request: int
+    code: str
+    edge: NodeId
+
+
+class RelayCancel(msgspec.Struct, frozen=True, array_like=True, tag=99):
+    """The client of this relayed request has gone: do not answer it."""
+
+    request: int
+
+
+NodeMessage = Relay | Relayed | RelayMiss | RelayCancel

@@ -1,0 +1,59 @@
+"""Counters that the hot paths bump: plain integers, read when somebody scrapes.
+
+`prometheus_client` counters take a lock on every increment; these do not, and
+`node.metrics` turns them into Prometheus families at scrape time.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from typing import Final
+
+SECONDS: Final = (
+    0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0,
+)  # fmt: skip
+HOPS: Final = (0, 1, 2, 3, 4, 5, 6, 8)
+
+
+class Buckets:
+    """A histogram of plain integers; `bounds` are inclusive upper limits."""
+
+    __slots__ = ("bounds", "counts", "total")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.total = 0.0
+
+    def observe(self, value: float, times: int = 1) -> None:
+        self.counts[bisect_left(self.bounds, value)] += times
+        self.total += value * times
+
+
+class Stats:
+    """Everything one node counts."""
+
+    def __init__(self) -> None:
+        self.published: Counter[str] = Counter()  # kind: group, direct
+        self.delivered: Counter[str] = Counter()  # transport
+        self.connections: Counter[str] = Counter()  # transport; goes up and down
+        self.http_requests: Counter[tuple[str, int]] = Counter()  # (route, status)
+        self.slow_consumers: Counter[str] = Counter()  # action
+        self.link_bytes: Counter[str] = Counter()  # direction: in, out
+        self.link_refused: Counter[str] = Counter()  # reason
+        self.takeovers: Counter[str] = Counter()  # outcome: handed_over, empty, lossy
+        self.refused: Counter[str] = Counter()  # error code told to a client
+        self.head_cache_hits = 0
+        self.head_cache_misses = 0
+        self.gap_repairs = 0
+        self.gaps_reported = 0
+        self.sessions = 0
+        self.sessions_swept = 0
+        self.loop_lag = 0.0  # seconds, worst since the last scrape
+        self.delivery_seconds = Buckets(SECONDS)
+        self.append_commit_seconds = Buckets(SECONDS)
+        self.takeover_seconds = Buckets(SECONDS)
+        self.link_rtt_seconds = Buckets(SECONDS)
+        self.group_hops = Buckets(HOPS)
+        self.direct_hops = Buckets(HOPS)

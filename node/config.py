@@ -1,0 +1,284 @@
+"""What a node is told: flags beat ``COMETRING_…`` beats ``cometring.toml`` beats the defaults.
+
+`Config` is frozen and complete: the rest of the node reads it and nothing else.
+`load_config` is the one place that looks at the environment and at files.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import stat
+import tomllib
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ByteSize,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from node.endpoint import LOOPBACK, Endpoint, parse_endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+CLIENT_PORT = 8080
+PEER_PORT = 7400
+OPS_PORT = 9100
+ENV_PREFIX = "COMETRING_"
+MIN_SECRET = 16  # characters; `cometring secret` prints 43
+
+Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
+
+
+class ConfigError(Exception):
+    """A setting is wrong; the message is one line that says which and what to do."""
+
+
+def _endpoint(value: object) -> object:
+    return parse_endpoint(value) if isinstance(value, str) else _port(value)
+
+
+def _port(value: object) -> object:
+    return parse_endpoint(str(value)) if type(value) is int else value
+
+
+Listen = Annotated[Endpoint, NoDecode, BeforeValidator(_endpoint)]
+
+
+class Config(BaseModel):
+    """Everything that one node is told. Times are seconds, sizes are bytes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False)
+
+    client: Listen = Endpoint(LOOPBACK, CLIENT_PORT)
+    peer: Listen = Endpoint(LOOPBACK, PEER_PORT)
+    ops: Listen = Endpoint(LOOPBACK, OPS_PORT)
+    advertise: str | None = None  # HOST[:PORT] that other nodes dial; the peer listener itself
+    join: Annotated[tuple[str, ...], NoDecode] = ()  # HOST:PORT of seeds, names unresolved
+    expect: Annotated[int, Field(ge=1, le=10_000)] = 1  # members that form the first view
+    zone: Annotated[str, Field(max_length=255)] = Field(default_factory=socket.gethostname)
+    state_dir: Path | None = None
+    cluster_secret: str | None = Field(default=None, repr=False)
+    cluster_secret_file: Path | None = None
+    api_key: str | None = Field(default=None, repr=False, min_length=1)
+    workers: Annotated[int, Field(ge=1, le=256)] = 1
+    reuse_port: bool = False  # several workers of one host share the client port
+    demo: bool = False  # the page at / and what it needs (direct messages between sessions)
+    flat_limit: Annotated[int, Field(ge=0, le=10_000)] = 32  # members of a ring without forwarders
+    timeout: Annotated[Seconds, Field(gt=0)] = 30.0  # a poll is held this long
+    interval: Seconds = 0.0  # a client waits this long between polls
+    max_interval: Annotated[Seconds, Field(gt=0)] = 10.0  # a silent session is swept after it
+    max_message_size: Annotated[ByteSize, Field(ge=1_024, le=64 << 20)] = ByteSize(1 << 20)
+    max_sessions: Annotated[int, Field(ge=1)] = 1_000_000
+    drain_grace: Seconds = 10.0  # a drain ends after this long, finished or not
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["auto", "pretty", "json"] = "auto"  # auto: pretty on a terminal
+
+    _secrets: tuple[bytes, ...] = PrivateAttr(())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expect_by_seeds(cls, data: dict[str, Any]) -> dict[str, Any]:
+        if data.get("expect") is None:
+            data = {**data, "expect": 3 if data.get("join") else 1}
+        return data
+
+    @field_validator("advertise")
+    @classmethod
+    def _check_advertise(cls, text: str | None) -> str | None:
+        if text is not None and parse_endpoint(text, default_port=PEER_PORT).is_wildcard:
+            msg = f"{text!r} cannot be dialled: name a host that the other nodes reach"
+            raise ValueError(msg)
+        return text
+
+    @field_validator("join", mode="before")
+    @classmethod
+    def _split_join(cls, value: object) -> object:
+        parts = value.split(",") if isinstance(value, str) else value
+        if not isinstance(parts, (list, tuple)) or not all(isinstance(p, str) for p in parts):
+            msg = "write HOST:PORT,HOST:PORT or a list of strings"
+            raise ValueError(msg)
+        return tuple(
+            str(parse_endpoint(part, default_port=PEER_PORT)) for part in parts if part.strip()
+        )
+
+    @field_validator("workers", mode="before")
+    @classmethod
+    def _count_workers(cls, value: object) -> object:
+        return len(os.sched_getaffinity(0)) if value == "auto" else value
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        self._check_listeners()
+        found = tuple(self._read_secrets())
+        if not found:
+            if not self.peer.is_loopback:
+                raise ValueError(_secret_wanted(f"the peer listener {self.peer} is open to others"))
+            if self.join or self.expect > 1:
+                raise ValueError(_secret_wanted("nodes link only under a shared secret"))
+            # Nobody knows this one, so nobody can link: a ring of one is all it can be.
+            found = (secrets.token_bytes(32),)
+        self._secrets = found
+        return self
+
+    def _check_listeners(self) -> None:
+        if self.peer.is_wildcard and self.advertise is None:
+            msg = f"nobody can dial {self.peer}: name this host with --advertise HOST"
+            raise ValueError(msg)
+        taken: dict[Endpoint, str] = {}
+        for name in ("client", "peer", "ops"):
+            endpoint: Endpoint = getattr(self, name)
+            other = taken.setdefault(endpoint, name)
+            if other != name and endpoint.port:
+                msg = f"--{other} and --{name} are both {endpoint}: give each its own port"
+                raise ValueError(msg)
+
+    def _read_secrets(self) -> list[bytes]:
+        text = self.cluster_secret or ""
+        if self.cluster_secret_file is not None:
+            try:
+                text = self.cluster_secret_file.read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                reason = getattr(error, "strerror", None) or "not text"
+                msg = f"cannot read the cluster secret in {self.cluster_secret_file}: {reason}"
+                raise ValueError(msg) from None
+            if not text.split():
+                msg = (
+                    f"{self.cluster_secret_file} is empty: put the output of 'cometring secret' in"
+                )
+                raise ValueError(msg)
+        found = text.replace(",", " ").split()
+        if any(len(secret) < MIN_SECRET for secret in found):
+            msg = f"a cluster secret has {MIN_SECRET} characters or more: see 'cometring secret'"
+            raise ValueError(msg)
+        return [secret.encode() for secret in found]
+
+    @property
+    def secrets(self) -> tuple[bytes, ...]:
+        """The cluster secrets: links are opened under the first, accepted under any.
+
+        Never empty; two while a secret is being rotated.
+        """
+        return self._secrets
+
+    def peer_address(self, bound_port: int | None = None) -> str:
+        """HOST:PORT that other nodes dial. `bound_port`: what the kernel chose for port 0."""
+        port = bound_port or self.peer.port
+        if self.advertise is None:
+            return str(Endpoint(self.peer.host, port))
+        return str(parse_endpoint(self.advertise, default_port=port or PEER_PORT))
+
+    def client_address(self, bound_port: int | None = None) -> str:
+        """HOST:PORT where clients reach this node, as the ring's pages name it."""
+        host = self.client.host
+        if self.client.is_wildcard:
+            host = parse_endpoint(self.peer_address(), default_port=PEER_PORT).host
+        return str(Endpoint(host, bound_port or self.client.port))
+
+    def secret_file_warning(self) -> str | None:
+        """What is wrong with who may read the secret file, if anything."""
+        if self.cluster_secret_file is None:
+            return None
+        mode = stat.S_IMODE(self.cluster_secret_file.stat().st_mode)
+        if mode & 0o077 == 0:
+            return None
+        return (
+            f"{self.cluster_secret_file} can be read by others (mode {mode:03o}):"
+            f" chmod 600 {self.cluster_secret_file}"
+        )
+
+
+def _secret_wanted(why: str) -> str:
+    return (
+        f"{why}: make one with 'cometring secret > F' on one node, copy it to all,"
+        " and pass --cluster-secret-file F (or set COMETRING_CLUSTER_SECRET)"
+    )
+
+
+def load_config(flags: Mapping[str, object], file: Path | None = None) -> Config:
+    """Read all sources into a `Config`. Flags that are None were not given.
+
+    `file` defaults to what ``COMETRING_CONFIG`` names. Raises ConfigError.
+    """
+    if file is None and os.environ.get(f"{ENV_PREFIX}CONFIG"):
+        file = Path(os.environ[f"{ENV_PREFIX}CONFIG"])
+    table = _read_toml(file) if file is not None else {}
+    given: dict[str, Any] = {name: value for name, value in flags.items() if value is not None}
+    # The secret has two names; the nearer source wins here too.
+    if "cluster_secret_file" in given:
+        given["cluster_secret"] = None
+    elif os.environ.get(f"{ENV_PREFIX}CLUSTER_SECRET"):
+        table.pop("cluster_secret_file", None)
+
+    class Loaded(Config, BaseSettings):
+        model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, env_ignore_empty=True)
+
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the overridden signature
+            file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return (init_settings, env_settings, InitSettingsSource(settings_cls, table))
+
+    try:
+        return Loaded(**given)
+    except ValidationError as error:
+        raise ConfigError(_one_line(error, given, file)) from None
+
+
+def _read_toml(file: Path) -> dict[str, Any]:
+    try:
+        table = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        msg = f"cannot read {file}: {error.strerror}"
+        raise ConfigError(msg) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        msg = f"{file} is not TOML: {error}"
+        raise ConfigError(msg) from None
+    for key in table:
+        if key == "cluster_secret":
+            msg = f"keep the secret itself out of {file}: name a file with cluster_secret_file"
+            raise ConfigError(msg)
+        if key not in Config.model_fields:
+            near = get_close_matches(key, Config.model_fields, n=1)
+            hint = f": did you mean {near[0]}?" if near else ""
+            msg = f"{file} has an unknown key {key}{hint}"
+            raise ConfigError(msg)
+    return table
+
+
+def _one_line(error: ValidationError, flags: Mapping[str, object], file: Path | None) -> str:
+    """The first complaint, under the name by which the person gave the setting."""
+    first = error.errors(include_url=False, include_context=False)[0]
+    message = first["msg"].removeprefix("Value error, ")
+    if not first["loc"]:  # about several settings together: the sentence names them
+        return message
+    name = str(first["loc"][0])
+    variable = ENV_PREFIX + name.upper()
+    if name in flags:
+        return f"--{name.replace('_', '-')}: {message}"
+    if os.environ.get(variable):
+        return f"{variable}: {message}"
+    return f"{name} in {file}: {message}"

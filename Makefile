@@ -1,0 +1,73 @@
+# make run    a three-node cluster on loopback, demo page at http://127.0.0.1:8080/
+# make test   lint and all tests
+# Both make .venv first; nothing else is needed than make and Python 3.11 or newer.
+
+PYTHON ?= python3
+NODES ?= 3
+PYTEST_ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install -c requirements.lock
+
+# Folders of tests that drive npm packages; each has its own lock file.
+NPM_LOCKS := $(wildcard tests/clients/package-lock.json tests/browser/package-lock.json)
+NPM_STAMPS := $(if $(shell command -v npm),$(NPM_LOCKS:package-lock.json=node_modules/.installed))
+
+.PHONY: run test unit lint fmt lock clean
+.DEFAULT_GOAL := run
+
+run: $(VENV)/.run
+	@exec $(BIN)/cometring cluster --nodes $(NODES)
+
+test: lint $(NPM_STAMPS)
+	@$(BIN)/python -m pytest --cov --cov-report=term $(PYTEST_ARGS)
+
+# What needs no cluster, browser or npm: seconds, for the edit loop.
+unit: $(VENV)/.dev
+	@$(BIN)/python -m pytest -q tests/unit $(PYTEST_ARGS)
+
+lint: $(VENV)/.dev
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+fmt: $(VENV)/.dev
+	@$(BIN)/ruff check --fix-only --exit-zero .
+	@$(BIN)/ruff format .
+
+lock: $(VENV)/.dev
+	@$(BIN)/python -m pip --disable-pip-version-check --quiet install uv
+	@header=$$(head -n 1 requirements.lock); \
+	$(BIN)/uv pip compile pyproject.toml --extra dev --extra loadtest --universal --upgrade \
+		--python-version 3.11 --no-header --no-annotate --no-emit-index-url \
+		--no-emit-find-links --quiet --output-file requirements.lock >/dev/null && \
+	printf '%s\n' "$$header" | cat - requirements.lock > requirements.lock.new && \
+	mv requirements.lock.new requirements.lock
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache \
+		.coverage htmlcov build dist *.egg-info tests/clients/node_modules tests/browser/node_modules
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# -- what the targets above stand on; a stamp says that it is done -------------------
+
+$(VENV)/.made:
+	@PYTHON='$(PYTHON)' ./scripts/make-venv $(VENV)
+	@touch $@
+
+$(VENV)/.run: $(VENV)/.made pyproject.toml requirements.lock
+	@echo 'installing cometring into $(VENV) …'
+	@$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.made pyproject.toml requirements.lock
+	@echo 'installing cometring and what its tests need into $(VENV) …'
+	@$(PIP) --editable '.[dev,loadtest]'
+	@touch $@ $(VENV)/.run
+
+%/node_modules/.installed: %/package-lock.json %/package.json
+	@echo 'installing the npm packages of $* …'
+	@cd $* && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@

@@ -1,0 +1,275 @@
+"""The application interface: JSON over HTTP, on any node.
+
+Synchronous: a command is handed to the cluster and answered from its callback.
+A publish that was not committed is never answered 200.
+"""
+
+from __future__ import annotations
+
+import hmac
+import time
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
+
+import msgspec
+
+from dht.ids import slot_of
+from node.api.requests import (
+    MAX_COMMANDS,
+    MAX_ID_LENGTH,
+    BadRequestError,
+    Commands,
+    Publish,
+    SendTo,
+    decode,
+)
+from node.bayeux.channels import Kind, kind_of
+from node.bayeux.messages import delivery
+from pubsub.errors import RETRYABLE, Code
+from pubsub.messages import Appended, Failed
+from pubsub.sessions import address_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dht.ids import NodeId
+    from node.cluster.driver import Cluster
+    from node.config import Config
+    from node.http import Head, HttpConnection
+    from node.stats import Stats
+
+_encode = msgspec.json.encode
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """Why a call failed, and the HTTP status that says so."""
+
+    status: int
+    code: str
+    message: str
+
+    def body(self) -> dict[str, Any]:
+        retry = self.code in RETRYABLE
+        return {"error": {"code": self.code, "message": self.message, "retry": retry}}
+
+
+def refusal_of(failed: Failed) -> Refusal:
+    """What the cluster's refusal means to an application."""
+    match failed.code:
+        case Code.UNKNOWN_SESSION:
+            return Refusal(404, failed.code, "no such session")
+        case Code.OVERLOADED:
+            return Refusal(503, failed.code, "the cluster is at a limit: retry later")
+        case Code.UNAVAILABLE:
+            return Refusal(503, failed.code, "not committed: no home serves it just now, retry")
+        case other:
+            return Refusal(500, other, "the cluster refused")
+
+
+class Application:
+    """Handles `/api/…`."""
+
+    def __init__(
+        self, cluster: Cluster, config: Config, stats: Stats, message_id: Callable[[], str]
+    ) -> None:
+        self._cluster = cluster
+        self._key = config.api_key.encode() if config.api_key else None
+        self._stats = stats
+        self._message_id = message_id
+        self._calls: dict[tuple[str, str], Callable[[HttpConnection, Head, bytes], None]] = {
+            ("POST", "/api/publish"): self._publish,
+            ("POST", "/api/send"): self._send,
+            ("POST", "/api/batch"): self._batch,
+            ("GET", "/api/locate"): self._locate,
+            ("GET", "/api/ring"): self._ring,
+        }
+        self._paths = {path: method for method, path in self._calls}
+
+    def handle(self, conn: HttpConnection, head: Head, body: bytes) -> None:
+        refusal = self._check(head)
+        if refusal is not None:
+            self._refuse(conn, refusal)
+            return
+        try:
+            self._calls[head.method, head.path](conn, head, body)
+        except BadRequestError as error:
+            self._refuse(conn, Refusal(400, "bad_request", str(error)))
+
+    def _check(self, head: Head) -> Refusal | None:
+        method = self._paths.get(head.path)
+        if method is None:
+            return Refusal(404, "not_found", f"no such call: {head.path}")
+        if self._key is None:
+            return Refusal(401, "unauthorized", "this node has no API key: start it with --api-key")
+        scheme, _, token = head.authorization.partition(" ")
+        given = token.strip() if scheme.lower() == "bearer" else head.api_key
+        if not hmac.compare_digest(given.encode(), self._key):
+            return Refusal(401, "unauthorized", "send Authorization: Bearer <api key>")
+        if head.method != method:
+            return Refusal(405, "bad_request", f"use {method}")
+        return None
+
+    def _refuse(self, conn: HttpConnection, refusal: Refusal) -> None:
+        self._stats.refused[refusal.code] += 1
+        headers: tuple[tuple[str, str], ...] = ()
+        if refusal.status == HTTPStatus.UNAUTHORIZED:
+            headers = (("WWW-Authenticate", "Bearer"),)
+        elif refusal.status == HTTPStatus.SERVICE_UNAVAILABLE:
+            headers = (("Retry-After", "1"),)
+        elif refusal.status == HTTPStatus.METHOD_NOT_ALLOWED:
+            headers = (("Allow", refusal.message.removeprefix("use ")),)
+        conn.respond(refusal.status, _encode(refusal.body()), headers=headers)
+
+    # -- messages -------------------------------------------------------------------
+
+    def _publish(self, conn: HttpConnection, _head: Head, body: bytes) -> None:
+        self._do_publish(decode(body, Publish), lambda result: self._answer(conn, result))
+
+    def _send(self, conn: HttpConnection, _head: Head, body: bytes) -> None:
+        self._do_send(decode(body, SendTo), lambda result: self._answer(conn, result))
+
+    def _answer(self, conn: HttpConnection, result: dict[str, Any] | Refusal) -> None:
+        if isinstance(result, Refusal):
+            self._refuse(conn, result)
+        else:
+            conn.respond_json(_encode(result))
+
+    def _batch(self, conn: HttpConnection, _head: Head, body: bytes) -> None:
+        commands = decode(body, Commands).commands
+        if len(commands) > MAX_COMMANDS:
+            raise BadRequestError(f"at most {MAX_COMMANDS} commands in a batch")
+        replies: list[dict[str, Any]] = [{}] * len(commands)
+        left = len(commands) + 1
+
+        def arrived() -> None:
+            nonlocal left
+            left -= 1
+            if not left:
+                conn.respond_json(_encode({"replies": replies}))
+
+        def keep(index: int) -> Callable[[dict[str, Any] | Refusal], None]:
+            def keep_one(result: dict[str, Any] | Refusal) -> None:
+                replies[index] = result.body() if isinstance(result, Refusal) else result
+                arrived()
+
+            return keep_one
+
+        for index, command in enumerate(commands):
+            if command.publish is not None and command.send is None:
+                self._do_publish(command.publish, keep(index))
+            elif command.send is not None and command.publish is None:
+                self._do_send(command.send, keep(index))
+            else:
+                keep(index)(Refusal(400, "bad_request", "a command is one publish or one send"))
+        arrived()
+
+    def _do_publish(
+        self, publish: Publish, on_done: Callable[[dict[str, Any] | Refusal], None]
+    ) -> None:
+        if kind_of(publish.channel) is not Kind.BROADCAST:
+            on_done(Refusal(400, "bad_request", f"not a broadcast channel: {publish.channel!r}"))
+            return
+
+        def answer(result: Appended) -> dict[str, Any]:
+            cursor = result.cursor
+            return {"channel": publish.channel, "epoch": cursor.epoch, "offset": cursor.offset}
+
+        self._append(publish.channel, publish.channel, publish, answer, on_done)
+
+    def _do_send(self, send: SendTo, on_done: Callable[[dict[str, Any] | Refusal], None]) -> None:
+        address = address_for(send.session)
+        if address is None:
+            on_done(Refusal(404, Code.UNKNOWN_SESSION, "not a session id or address"))
+            return
+        if kind_of(send.channel) is not Kind.SERVICE:
+            on_done(Refusal(400, "bad_request", f"not under /service/: {send.channel!r}"))
+            return
+
+        def answer(result: Appended) -> dict[str, Any]:
+            cursor, connected = result.cursor, result.connected
+            return {
+                "session": send.session,
+                "epoch": cursor.epoch,
+                "offset": cursor.offset,
+                "connected": connected,
+            }
+
+        self._append(address, send.channel, send, answer, on_done)
+
+    def _append(
+        self,
+        topic: str,
+        channel: str,
+        asked: Publish | SendTo,
+        answer: Callable[[Appended], dict[str, Any]],
+        on_done: Callable[[dict[str, Any] | Refusal], None],
+    ) -> None:
+        if len(asked.id) > MAX_ID_LENGTH:
+            on_done(Refusal(400, "bad_request", f"id is over {MAX_ID_LENGTH} characters"))
+            return
+        shown = asked.id or self._message_id()
+        # An application's ids and those that nodes make are two name spaces.
+        message_id = f"api:{asked.id}" if asked.id else shown
+        started = time.perf_counter()
+
+        def done(result: Appended | Failed) -> None:
+            if isinstance(result, Failed):
+                on_done(refusal_of(result))
+                return
+            self._stats.append_commit_seconds.observe(time.perf_counter() - started)
+            self._stats.published["group" if topic.startswith("/") else "direct"] += 1
+            on_done(answer(result))
+
+        payload = delivery(channel, asked.data, shown)
+        self._cluster.append(topic, payload, message_id, done, client_id=bool(asked.id))
+
+    # -- the ring ---------------------------------------------------------------------
+
+    def _locate(self, conn: HttpConnection, head: Head, _body: bytes) -> None:
+        query = parse_qs(head.query)
+        names = query.get("session", []) + query.get("channel", [])
+        if len(names) != 1:
+            raise BadRequestError("name one session= or channel=")
+        placement, view = self._cluster.placement, self._cluster.view
+        if placement is None or view is None:
+            self._refuse(conn, refusal_of(Failed(0, Code.UNAVAILABLE)))
+            return
+        slot = slot_of(names[0])
+        nodes = placement.replicas(slot)
+        found = {
+            "slot": slot,
+            "view": view.number,
+            "node": self._member(nodes[0]),
+            "replicas": [self._member(node) for node in nodes],
+        }
+        conn.respond_json(_encode(found))
+
+    def _member(self, node: NodeId) -> dict[str, str]:
+        member = self._cluster.view.get(node) if self._cluster.view is not None else None
+        if member is None:
+            raise AssertionError("placement named a node that its view does not list")
+        return {"id": node.hex(), "client": member.client, "peer": member.peer}
+
+    def _ring(self, conn: HttpConnection, _head: Head, _body: bytes) -> None:
+        placement, view = self._cluster.placement, self._cluster.view
+        if placement is None or view is None:
+            self._refuse(conn, refusal_of(Failed(0, Code.UNAVAILABLE)))
+            return
+        members = [
+            {
+                **self._member(member.id),
+                "state": member.state.name.lower(),
+                "zone": member.zone,
+                "incarnation": member.incarnation,
+                "share": round(placement.share(member.id), 6),
+            }
+            for member in view.members
+        ]
+        ring = {
+            "view": view.number,
+            "ring": view.ring.hex(),
+            "digest": view.digest.hex(),
+            "members": members,
+        }
+        conn.respond_json(_encode(ring))

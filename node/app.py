@@ -1,0 +1,101 @@
+"""Composition root: builds one node, starts it in nesting order, and stops it in reverse.
+
+Links and the ring are outermost (they must outlive what uses them), then
+timers and the reactor, then the acceptor.
+"""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING
+
+import structlog
+import trio
+
+from node.acceptor import Acceptor, open_listeners
+from node.api.application import Application
+from node.bayeux.http import LongPolling
+from node.bayeux.protocol import Protocol
+from node.bayeux.relay import Relays
+from node.bayeux.sessions import Sessions
+from node.bayeux.websocket import BayeuxWebSocket
+from node.cluster.driver import Cluster
+from node.http import HttpService, HttpSettings
+from node.ops import OpsServer
+from node.reactor import Reactor
+from node.router import Router
+from node.stats import Stats
+from node.tags import TagPool
+
+if TYPE_CHECKING:
+    from dht.ids import NodeId
+    from dht.placement import Placement
+    from dht.view import View
+    from node.cluster.messages import NodeMessage
+    from node.config import Config
+    from pubsub.feed import Feed
+
+log = structlog.get_logger()
+
+CONSUMED_EVERY = 0.2  # seconds a home may be behind on what clients have been served
+
+
+class Node:
+    """One node's parts. Implements `node.cluster.driver.ClusterListener`."""
+
+    def __init__(self, config: Config, nursery: trio.Nursery) -> None:
+        self.config = config
+        self.stats = Stats()
+        self.cluster = Cluster(config, self.stats, self)
+        self.sessions = Sessions(self.cluster, config, self.stats)
+        self.tags = TagPool(self.cluster.serving)
+        self.protocol = Protocol(self.cluster, self.sessions, self.tags, config, self.stats)
+        self.relays = Relays(self.cluster, self.sessions, self.protocol, nursery)
+        self.reactor = Reactor(self.stats, self.sessions.hub.end_of_turn)
+        self.http = HttpService(
+            self.reactor,
+            Router(
+                self.cluster,
+                LongPolling(self.protocol, self.sessions, self.relays),
+                BayeuxWebSocket(self.protocol, self.sessions, self.relays, self.stats),
+                Application(self.cluster, config, self.stats, self.protocol.message_id),
+                self.sessions,
+                self.relays,
+                demo=config.demo,
+            ),
+            self.stats,
+            HttpSettings(max_body=config.max_message_size, max_message=config.max_message_size),
+        )
+
+    # -- what the cluster tells ---------------------------------------------------
+
+    def on_view(self, view: View, placement: Placement) -> None:
+        self.tags.refresh()
+        log.info("view", number=view.number, members=len(view.members))
+
+    def on_deliver(self, feed: Feed, depth: int) -> None:
+        self.sessions.on_deliver(feed, depth)
+        self.reactor.wake()
+
+    def on_reset(self, feed: Feed) -> None:
+        self.sessions.hub.reset(feed)
+        self.reactor.wake()
+
+    def on_release(self, address: str, generation: int) -> None:
+        self.sessions.release(address, generation)
+
+    def on_session_lost(self, address: str) -> None:
+        self.sessions.lost(address)
+
+    def on_message(self, sender: NodeId, message: NodeMessage) -> None:
+        self.relays.receive(sender, message)
+
+    def on_link_lost(self, node: NodeId) -> None:
+        self.relays.link_lost(node)
+
+    # -- chores ---------------------------------------------------------------------
+
+    async def tell_consumed(self) -> None:
+        while True:
+            await trio.sleep(CONSUMED_EVERY)
+            self.sessions.hub.tell_consumed()

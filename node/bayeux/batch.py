@@ -1,0 +1,122 @@
+"""One client request: its messages handled in order, its replies gathered.
+
+Replies may come later (a publish waits for its commit), in any order. Messages
+that change the session (handshake, subscribe, …) are barriers: what follows
+them waits, because a client may rely on their effect in the same batch.
+Publishes run side by side.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from node.bayeux.messages import array
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from node.bayeux.messages import ClientMessage
+    from node.session import PollSink, Session
+    from node.websocket.connection import WebSocketConnection
+
+
+_ANY = -1
+
+
+class Batch:
+    """Drives `dispatch(batch, index, message)` over the messages of one request.
+
+    `dispatch` must lead to exactly one `reply` or `skip` for each index, now or
+    later; after `block(index)` nothing more is dispatched until that happens.
+    """
+
+    __slots__ = (
+        "_barrier",
+        "_dispatch",
+        "_finished",
+        "_next",
+        "_pending",
+        "_running",
+        "held",
+        "messages",
+        "poll",
+        "replies",
+        "session",
+        "stream",
+    )
+
+    def __init__(
+        self,
+        messages: list[ClientMessage],
+        session: Session | None,
+        dispatch: Callable[[Batch, int, ClientMessage], None],
+        *,
+        poll: PollSink | None = None,
+        stream: WebSocketConnection | None = None,
+    ) -> None:
+        self.messages = messages
+        self.session = session
+        self.poll = poll
+        self.stream = stream
+        self.replies: list[bytes | None] = [None] * len(messages)
+        self.held = False  # the request became a held poll: somebody else answers it
+        self._dispatch = dispatch
+        self._next = 0
+        self._pending = 0
+        self._barrier: int | None = None  # index whose reply is awaited, or _ANY
+        self._running = False
+        self._finished = False
+
+    @property
+    def alone(self) -> bool:
+        """The request is one message: only then may a long poll be held."""
+        return len(self.messages) == 1
+
+    @property
+    def waiting(self) -> bool:
+        """Replies to earlier messages are still to come."""
+        return self._pending > 1
+
+    def run(self) -> None:
+        """Dispatch as far as barriers allow; answer once all replies are in."""
+        self._running = True
+        while self._next < len(self.messages) and self._barrier is None:
+            index = self._next
+            self._next += 1
+            self._pending += 1
+            self._dispatch(self, index, self.messages[index])
+        self._running = False
+        if not self._pending and self._next == len(self.messages) and not self._finished:
+            self._finished = True
+            self._answer()
+
+    def block(self, index: int) -> None:
+        """Hold back what follows until message `index` has its reply."""
+        self._barrier = index
+
+    def postpone(self) -> None:
+        """Take the message just dispatched again once earlier replies are in."""
+        self._next -= 1
+        self._pending -= 1
+        self._barrier = _ANY
+
+    def reply(self, index: int, data: bytes) -> None:
+        """Give the reply to message `index` (a JSON object)."""
+        self.replies[index] = data
+        self.skip(index)
+
+    def skip(self, index: int) -> None:
+        """Message `index` gets no reply here: its poll is held."""
+        self._pending -= 1
+        if self._barrier in {index, _ANY}:
+            self._barrier = None
+        if not self._running:
+            self.run()
+
+    def _answer(self) -> None:
+        replies = [data for data in self.replies if data is not None]
+        if self.stream is not None:
+            if replies:
+                self.stream.send_text(array(replies))
+        elif self.poll is not None and not self.held:
+            self.poll.respond_json(array(replies))

@@ -1,0 +1,368 @@
+"""Bayeux 1.0 as this node speaks it: one handler a message, one place a decision.
+
+Synchronous throughout: what must wait for the cluster is answered from a
+callback. Transports (`http`, `websocket`, `relay`) bring batches in.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from node.bayeux import channels
+from node.bayeux.batch import Batch
+from node.bayeux.channels import Kind, kind_of
+from node.bayeux.messages import ClientMessage, delivery, error_reply, quote, reply
+from pubsub.errors import RETRYABLE, Code
+from pubsub.messages import Appended, Failed
+from pubsub.sessions import address_for, parse_secret
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from node.bayeux.sessions import Sessions
+    from node.cluster.driver import Cluster
+    from node.config import Config
+    from node.session import PollSink, Session
+    from node.stats import Stats
+    from node.tags import TagPool
+    from node.websocket.connection import WebSocketConnection
+
+MAX_SUBSCRIPTIONS = 10_000  # of one session
+CONNECTION_TYPES = ("websocket", "long-polling")
+_REHANDSHAKE = b'{"reconnect":"handshake","interval":0}'
+_RETRY = b'{"reconnect":"retry","interval":1000}'
+_NONE = b'{"reconnect":"none"}'
+
+
+class DirectMessage(msgspec.Struct, rename="camel"):
+    """The `data` of a publish to `/service/send`."""
+
+    to: str
+    data: msgspec.Raw
+    channel: str = channels.SERVICE_INBOX
+
+
+_decode_direct = msgspec.json.Decoder(DirectMessage).decode
+
+
+class Protocol:
+    """Handles the messages of a batch; owns no connection and no task."""
+
+    def __init__(
+        self, cluster: Cluster, sessions: Sessions, tags: TagPool, config: Config, stats: Stats
+    ) -> None:
+        self._cluster = cluster
+        self._sessions = sessions
+        self._tags = tags
+        self._config = config
+        self._stats = stats
+        self._serial = itertools.count(1)
+        self._handshake_advice = msgspec.json.encode(
+            {
+                "reconnect": "retry",
+                "interval": int(config.interval * 1000),
+                "timeout": int(config.timeout * 1000),
+                "maxInterval": int(config.max_interval * 1000),
+            }
+        )
+        self._handlers: dict[str, Callable[[Batch, int, ClientMessage], None]] = {
+            channels.META_HANDSHAKE: self._handshake,
+            channels.META_CONNECT: self._connect,
+            channels.META_SUBSCRIBE: self._subscribe,
+            channels.META_UNSUBSCRIBE: self._unsubscribe,
+            channels.META_DISCONNECT: self._disconnect,
+        }
+
+    def batch(
+        self,
+        messages: list[ClientMessage],
+        session: Session | None,
+        *,
+        poll: PollSink | None = None,
+        stream: WebSocketConnection | None = None,
+    ) -> Batch:
+        """A batch to `run()`; `session` is the local one its messages name, if any."""
+        return Batch(messages, session, self._dispatch, poll=poll, stream=stream)
+
+    def message_id(self) -> str:
+        """An id for a message whose sender gave none: unique in the cluster."""
+        return f"{self._cluster.me.hex()[:8]}-{self._cluster.incarnation:x}-{next(self._serial):x}"
+
+    # -- dispatch ---------------------------------------------------------------
+
+    def _dispatch(self, batch: Batch, index: int, message: ClientMessage) -> None:
+        handler = self._handlers.get(message.channel)
+        if handler is None:
+            self._publish(batch, index, message)
+        elif message.channel == channels.META_HANDSHAKE:
+            handler(batch, index, message)
+        elif self._owner(batch, index, message) is not None:
+            handler(batch, index, message)
+
+    def _owner(self, batch: Batch, index: int, message: ClientMessage) -> Session | None:
+        """The batch's session if `message` names it by its secret; else the error is told."""
+        session = batch.session
+        address = parse_secret(message.client_id) if message.client_id else None
+        if session is not None and address == session.address:
+            return session
+        self._fail(batch, index, message, 402, message.client_id or "", "session unknown")
+        return None
+
+    def _fail(
+        self,
+        batch: Batch,
+        index: int,
+        message: ClientMessage,
+        code: int,
+        arguments: str,
+        text: str,
+    ) -> None:
+        self._stats.refused[str(code)] += 1
+        advice = {402: _REHANDSHAKE, 503: _RETRY}.get(code, b"")
+        if message.channel == channels.META_HANDSHAKE:
+            advice = _RETRY if code == 503 else _NONE  # noqa: PLR2004 - Bayeux error code
+        batch.reply(index, error_reply(message, code, arguments, text, advice))
+
+    def _fail_with(self, batch: Batch, index: int, message: ClientMessage, failed: Failed) -> None:
+        """Tell the client why the cluster refused."""
+        if failed.code in {Code.UNKNOWN_SESSION, Code.MOVED}:
+            self._fail(batch, index, message, 402, "", "session unknown")
+        elif failed.code in RETRYABLE:
+            self._fail(batch, index, message, 503, failed.code, "not now, retry")
+        else:
+            self._fail(batch, index, message, 500, failed.code, "the cluster refused")
+
+    # -- meta channels ------------------------------------------------------------
+
+    def _handshake(self, batch: Batch, index: int, message: ClientMessage) -> None:
+        batch.block(index)
+        del batch.messages[index + 1 :]  # other messages in a handshake's batch are ignored
+        offered = message.supported_connection_types or []
+        if not any(kind in offered for kind in CONNECTION_TYPES):
+            self._fail(batch, index, message, 301, ",".join(offered), "no common connection type")
+            return
+        if not message.version:
+            self._fail(batch, index, message, 400, "", "version missing")
+            return
+        if self._sessions.full:
+            self._fail(batch, index, message, 503, "", "too many sessions, retry")
+            return
+        secret = self._tags.mint()
+        address = parse_secret(secret)
+        if address is None:
+            raise AssertionError("a minted session id does not parse")
+
+        def opened(result: Session | Failed) -> None:
+            if isinstance(result, Failed):
+                self._fail_with(batch, index, message, result)
+                return
+            batch.session = result
+            if batch.stream is not None:
+                self._sessions.adopt_stream(result, batch.stream)
+            batch.reply(index, self._welcome(message, secret, address))
+
+        self._sessions.open(address, opened)
+
+    def _welcome(self, message: ClientMessage, secret: str, address: str) -> bytes:
+        ext = {"address": address, "node": self._cluster.me.hex()[:8], "nodes": self._nodes()}
+        fields = b',"version":"1.0","supportedConnectionTypes":%b' % msgspec.json.encode(
+            CONNECTION_TYPES
+        )
+        fields += b',"clientId":%b,"advice":%b,"ext":%b' % (
+            quote(secret),
+            self._handshake_advice,
+            msgspec.json.encode(ext),
+        )
+        return reply(message, fields)
+
+    def _nodes(self) -> list[str]:
+        view = self._cluster.view
+        return [] if view is None else [member.client for member in view.active[:16]]
+
+    def _connect(self, batch: Batch, index: int, message: ClientMessage) -> None:
+        session = batch.session
+        if session is None:
+            raise AssertionError("dispatched without a session")
+        if batch.waiting:  # what is batched with a connect is handled before it
+            batch.postpone()
+        elif message.connection_type not in CONNECTION_TYPES:
+            self._fail(
+                batch, index, message, 400, message.connection_type or "", "no such connection type"
+            )
+        elif batch.stream is not None:
+            self._sessions.connect_stream(session, message, batch.stream)
+            batch.skip(index)
+        else:
+            answer = self._sessions.connect_poll(session, message, batch)
+            if answer is None:
+                batch.held = True
+                batch.skip(index)
+            else:
+                batch.reply(index, answer)
+
+    def _subscribe(self, batch: Batch, index: int, message: ClientMessage) -> None:
+        session = batch.session
+        if session is None:
+            raise AssertionError("dispatched without a session")
+        names = self._names(message)
+        refused = self._refusal(session, names)
+        if refused is not None:
+            self._fail(batch, index, message, *refused)
+            return
+        batch.block(index)
+        self._each(
+            batch, index, message, names, lambda n, done: self._sessions.subscribe(session, n, done)
+        )
+
+    def _unsubscribe(self, batch: Batch, index: int, message: ClientMessage) -> None:
+        session = batch.session
+        if session is None:
+            raise AssertionError("dispatched without a session")
+        names = self._names(message)
+        held = {topic.name: topic for topic in session.topics}
+        missing = [name for name in names if name not in held]
+        if missing or not names:
+            self._fail(batch, index, message, 400, ",".join(missing), "not subscribed")
+            return
+        batch.block(index)
+        self._each(
+            batch,
+            index,
+            message,
+            names,
+            lambda n, done: self._sessions.unsubscribe(session, held[n], done),
+        )
+
+    @staticmethod
+    def _names(message: ClientMessage) -> list[str]:
+        asked = message.subscription
+        if asked is None:
+            return []
+        return list(dict.fromkeys([asked] if isinstance(asked, str) else asked))
+
+    def _refusal(self, session: Session, names: list[str]) -> tuple[int, str, str] | None:
+        """Why `session` may not subscribe to `names`: (code, arguments, text)."""
+        if not names:
+            return 400, "", "subscription missing"
+        for name in names:
+            kind = kind_of(name)
+            if kind is Kind.INVALID:
+                return 405, name, "invalid channel"
+            if kind is Kind.META:
+                return 403, name, "meta channels are closed to clients"
+            if kind is Kind.PATTERN:
+                return 403, name, "wildcard channels are not served yet"
+        if len(session.topics) + len(names) > MAX_SUBSCRIPTIONS:
+            return 413, "", "too many subscriptions"
+        return None
+
+    def _each(
+        self,
+        batch: Batch,
+        index: int,
+        message: ClientMessage,
+        names: list[str],
+        action: Callable[[str, Callable[[Failed | None], None]], None],
+    ) -> None:
+        """Do `action` for every broadcast channel named; one reply when all are done."""
+        names = [name for name in names if kind_of(name) is not Kind.SERVICE]
+        left = len(names) + 1
+        failure: Failed | None = None
+
+        def done(failed: Failed | None) -> None:
+            nonlocal left, failure
+            left -= 1
+            failure = failure or failed
+            if left:
+                return
+            if failure is not None:
+                self._fail_with(batch, index, message, failure)
+            else:
+                subscription = b',"subscription":' + msgspec.json.encode(message.subscription)
+                batch.reply(index, reply(message, subscription))
+
+        for name in names:
+            action(name, done)
+        done(None)
+
+    def _disconnect(self, batch: Batch, index: int, message: ClientMessage) -> None:
+        session = batch.session
+        if session is None:
+            raise AssertionError("dispatched without a session")
+        if batch.waiting:
+            batch.postpone()
+            return
+        if session.poll is not None:
+            self._sessions.hub.release_poll(session)
+        self._sessions.close(session)
+        batch.session = None
+        batch.reply(index, reply(message, b""))
+
+    # -- publishing -----------------------------------------------------------------
+
+    def _publish(self, batch: Batch, index: int, message: ClientMessage) -> None:
+        channel = message.channel
+        kind = kind_of(channel) if channel else None
+        if kind is None:
+            self._fail(batch, index, message, 400, "", "channel missing")
+        elif kind in {Kind.INVALID, Kind.PATTERN}:
+            self._fail(batch, index, message, 405, channel, "invalid channel")
+        elif kind is Kind.META:
+            self._fail(batch, index, message, 404, channel, "unknown meta channel")
+        elif self._owner(batch, index, message) is None:
+            return
+        elif not message.data:
+            self._fail(batch, index, message, 400, "", "data missing")
+        elif channel == channels.SERVICE_SEND and self._config.demo:
+            self._send(batch, index, message)
+        elif kind is Kind.SERVICE:
+            self._fail(batch, index, message, 403, channel, "no service listens here")
+        else:
+            message_id = self.message_id()
+            payload = delivery(channel, message.data, message_id)
+            self._append(batch, index, message, channel, payload, message_id)
+
+    def _send(self, batch: Batch, index: int, message: ClientMessage) -> None:
+        """`/service/send`: one session's message to another's address."""
+        try:
+            direct = _decode_direct(message.data)
+        except msgspec.MsgspecError as error:
+            self._fail(batch, index, message, 400, "", f"data must be {{to, data}}: {error}")
+            return
+        address = address_for(direct.to)
+        if address is None:
+            self._fail(batch, index, message, 404, direct.to[:64], "no such session")
+        elif kind_of(direct.channel) is not Kind.SERVICE:
+            self._fail(batch, index, message, 405, direct.channel, "not under /service/")
+        else:
+            sender = batch.session.address if batch.session is not None else ""
+            message_id = self.message_id()
+            payload = delivery(direct.channel, direct.data, message_id, sender)
+            self._append(batch, index, message, address, payload, message_id)
+
+    def _append(
+        self,
+        batch: Batch,
+        index: int,
+        message: ClientMessage,
+        topic: str,
+        payload: bytes,
+        message_id: str,
+    ) -> None:
+        started = time.perf_counter()
+
+        def done(result: Appended | Failed) -> None:
+            if isinstance(result, Appended):
+                self._stats.append_commit_seconds.observe(time.perf_counter() - started)
+                self._stats.published["group" if topic.startswith("/") else "direct"] += 1
+                batch.reply(index, reply(message, b""))
+            elif result.code == Code.UNKNOWN_SESSION:
+                self._fail(batch, index, message, 404, topic, "no such session")
+            else:
+                self._fail_with(batch, index, message, result)
+
+        self._cluster.append(topic, payload, message_id, done)

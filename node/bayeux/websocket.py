@@ -1,0 +1,76 @@
+"""Bayeux over WebSocket: each text frame is a batch; deliveries come as they come."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from node.bayeux.http import named_session
+from node.bayeux.messages import ClientMessage, decode_batch
+from node.errors import RemoteProtocolError
+from node.session import Session
+from node.websocket import CloseCode
+from pubsub.errors import Code
+from pubsub.messages import Failed
+
+if TYPE_CHECKING:
+    from node.bayeux.protocol import Protocol
+    from node.bayeux.relay import Relays
+    from node.bayeux.sessions import Sessions
+    from node.stats import Stats
+    from node.websocket import WebSocketConnection
+
+
+class BayeuxWebSocket:
+    """Receives the frames of every Bayeux WebSocket of the node."""
+
+    def __init__(
+        self, protocol: Protocol, sessions: Sessions, relays: Relays, stats: Stats
+    ) -> None:
+        self._protocol = protocol
+        self._sessions = sessions
+        self._relays = relays
+        self._stats = stats
+
+    def handle_text(self, ws: WebSocketConnection, text: bytes) -> None:
+        try:
+            messages = decode_batch(text)
+        except RemoteProtocolError as error:
+            ws.close_with(CloseCode.INVALID_TEXT, str(error)[:100])
+            return
+        address = named_session(messages)
+        if address is None:
+            self._run(ws, messages, None)
+            return
+        session = self._sessions.get(address)
+        if session is not None:
+            self._run(ws, messages, session)
+            return
+
+        def resumed(result: Session | Failed) -> None:
+            if not isinstance(result, Failed):
+                self._run(ws, messages, result)
+            elif result.code == Code.UNKNOWN_SESSION:
+                self._run(ws, messages, None)
+            else:  # only a serving home may call a session unknown
+                ws.close_with(CloseCode.TRY_AGAIN_LATER, "not now, retry")
+
+        self._relays.resume_for_stream(address, resumed)
+
+    def _run(
+        self, ws: WebSocketConnection, messages: list[ClientMessage], session: Session | None
+    ) -> None:
+        if ws.closed:
+            return
+        self._protocol.batch(messages, session, stream=ws).run()
+
+    def handle_writable(self, ws: WebSocketConnection) -> None:
+        """The kernel takes more: read on from the log."""
+        session = ws.owner
+        if isinstance(session, Session):
+            self._sessions.hub.catch_up(session)
+
+    def connection_lost(self, ws: WebSocketConnection) -> None:
+        session = cast("Session | None", ws.owner)
+        if session is not None:
+            ws.owner = None
+            self._sessions.connection_lost(session, ws)

@@ -1,0 +1,99 @@
+"""Which handler takes a client's request. The one place that knows all paths."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from node.bayeux.relay import Outbound
+from node.demo import asset
+from node.http import error_body
+from node.session import Session
+
+if TYPE_CHECKING:
+    from node.api.application import Application
+    from node.bayeux.http import LongPolling
+    from node.bayeux.relay import Relays
+    from node.bayeux.sessions import Sessions
+    from node.bayeux.websocket import BayeuxWebSocket
+    from node.cluster.driver import Cluster
+    from node.http import Head, HttpConnection
+
+_MOUNTS = ("/bayeux", "/cometd")
+_NOT_IN_RING = error_body("unavailable", "this node has no ring yet, retry", retry=True)
+_CSP = (
+    "default-src 'self'; connect-src *; img-src 'self' data:; base-uri 'none';"
+    " frame-ancestors 'none'; form-action 'none'"
+)
+_PAGE_HEADERS = (
+    ("Content-Security-Policy", _CSP),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Cache-Control", "no-cache"),
+)
+
+
+def route_of(path: str) -> str:
+    """The label under which requests to `path` are counted: few, whatever clients ask for."""
+    first, _, rest = path[1:].partition("/")
+    if first in {"bayeux", "cometd"}:
+        return "bayeux"
+    if first == "api":
+        return f"api/{rest}" if rest in {"publish", "send", "batch", "locate", "ring"} else "other"
+    return "page" if asset(path) is not None else "other"
+
+
+class Router:
+    """Implements `node.http.HttpHandler`."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        long_polling: LongPolling,
+        websocket: BayeuxWebSocket,
+        application: Application,
+        sessions: Sessions,
+        relays: Relays,
+        *,
+        demo: bool,
+    ) -> None:
+        self._cluster = cluster
+        self._long_polling = long_polling
+        self._websocket = websocket
+        self._application = application
+        self._sessions = sessions
+        self._relays = relays
+        self._demo = demo
+
+    def handle_request(self, conn: HttpConnection, head: Head, body: bytes) -> None:
+        path = head.path
+        if path.startswith(_MOUNTS) and (len(path) == len(_MOUNTS[0]) or path[7] == "/"):
+            if self._cluster.view is None:
+                conn.respond(503, _NOT_IN_RING, headers=(("Retry-After", "1"),))
+            elif head.upgrade == "websocket":
+                conn.upgrade(head, self._websocket)
+            else:
+                self._long_polling.handle(conn, head, body)
+        elif path.startswith("/api/"):
+            self._application.handle(conn, head, body)
+        else:
+            self._page(conn, head)
+
+    def _page(self, conn: HttpConnection, head: Head) -> None:
+        found = asset(head.path) if self._demo else None
+        if found is None:
+            conn.respond(404, error_body("not_found", f"nothing at {head.path[:128]}"))
+        elif head.method not in {"GET", "HEAD"}:
+            conn.respond(405, error_body("bad_request", "use GET"), headers=(("Allow", "GET, HEAD"),))
+        else:
+            content_type, content = found
+            conn.respond(200, content, content_type, headers=_PAGE_HEADERS)
+
+    def connection_lost(self, conn: HttpConnection) -> None:
+        owner = conn.owner
+        conn.owner = None
+        if isinstance(owner, Session):
+            self._sessions.connection_lost(owner, conn)
+        elif isinstance(owner, Outbound):
+            self._relays.cancel(owner)
+
+    def handle_writable(self, conn: HttpConnection) -> None:
+        """Long polls are one answer each: nothing waits for the socket to drain."""

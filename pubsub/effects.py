@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dht.effects import Effect
-from pubsub.feed import Feed  # noqa: TC001
-from pubsub.messages import Appended, Failed, Joined, SessionDone  # noqa: TC001
+from pubsub.feed import Feed
+from pubsub.messages import Appended, Failed, Joined, SessionDone
 
 
 class Answer(Effect, frozen=True):
@@ -24,7 +24,7 @@ class Deliver(Effect, frozen=True):
 class Reset(Effect, frozen=True):
     """Readers of `feed` missed entries that nobody holds any more: tell them.
 
-    The feed's log is empty and starts after its new `last`.
+    They go on from `feed.origin`: entries after it may be in the log already.
     """
 
     feed: Feed

@@ -1,10 +1,10 @@
 """Why a request to the cluster can fail.
 
-    Code
-    ├── UNAVAILABLE      retry: no home serves the slot just now
-    ├── UNKNOWN_SESSION  the serving home has no such session
-    ├── MOVED            another edge has the session (a newer generation)
-    └── OVERLOADED       retry later: a bound on memory or requests was met
+Code
+├── UNAVAILABLE      retry: no home serves the slot just now
+├── UNKNOWN_SESSION  the serving home has no such session
+├── MOVED            another edge has the session (a newer generation)
+└── OVERLOADED       retry later: a bound on memory or requests was met
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
-from dht.ids import NodeId  # noqa: TC001
+from dht.ids import NodeId
 
 
 class Cursor(msgspec.Struct, frozen=True, array_like=True, order=True, gc=False):
@@ -93,13 +93,17 @@ class Join(msgspec.Struct, frozen=True, array_like=True, tag=35):
 class Joined(msgspec.Struct, frozen=True, array_like=True, tag=36):
     """Parent -> child: entries after `cursor` will follow.
 
-    `gap`: entries between the child's cursor and this one are no longer held
-    by anyone; the child tells its readers.
+    `gap`: the sender does not hold what lies between the child's cursor and
+    this one. From the home that is final, and the child tells its readers;
+    after a forwarder's word it asks the home first (`Fetch`). `lineage` is the
+    oldest epoch whose offsets this log continues: a cursor of an older epoch
+    means nothing in it.
     """
 
     topic: str
     cursor: Cursor
     gap: bool
+    lineage: int = 0
 
 
 class JoinRefused(msgspec.Struct, frozen=True, array_like=True, tag=37):
@@ -128,6 +132,27 @@ class HighWater(msgspec.Struct, frozen=True, array_like=True, tag=40):
 
     topic: str
     cursor: Cursor
+
+
+class Fetch(msgspec.Struct, frozen=True, array_like=True, tag=54):
+    """Edge or forwarder -> home: entries after `cursor` that the asker's parent does not hold."""
+
+    request: int
+    topic: str
+    cursor: Cursor
+
+
+class Fetched(msgspec.Struct, frozen=True, array_like=True, tag=55):
+    """Home -> asker: held entries after `cursor`; not always all of them, ask again for more.
+
+    `cursor` is later than the one asked for where nobody holds what lies between.
+    """
+
+    request: int
+    topic: str
+    cursor: Cursor
+    lineage: int
+    entries: tuple[Entry, ...]
 
 
 # -- sessions -----------------------------------------------------------------
@@ -159,10 +184,17 @@ class SessionAttach(msgspec.Struct, frozen=True, array_like=True, tag=43):
 
 
 class SessionClose(msgspec.Struct, frozen=True, array_like=True, tag=44):
-    """Edge -> home: the session is over."""
+    """Edge -> home: the session is over. Retried until answered with `SessionClosed`."""
 
     address: str
     generation: int
+    request: int = 0
+
+
+class SessionClosed(msgspec.Struct, frozen=True, array_like=True, tag=51):
+    """Home -> edge: there is no such session (any more)."""
+
+    request: int
 
 
 class SessionDone(msgspec.Struct, frozen=True, array_like=True, tag=45):
@@ -201,6 +233,20 @@ class SessionPut(msgspec.Struct, frozen=True, array_like=True, tag=49):
     record: Record
 
 
+class SessionMoved(msgspec.Struct, frozen=True, array_like=True, tag=52):
+    """Home -> stale edge: a write of this generation was refused, another edge has the session."""
+
+    address: str
+    generation: int
+
+
+class Vacated(msgspec.Struct, frozen=True, array_like=True, tag=53):
+    """Edge -> home: I am named as the edge of this session but do not hold it."""
+
+    address: str
+    generation: int
+
+
 # -- hand-off -----------------------------------------------------------------
 
 
@@ -214,20 +260,51 @@ class TopicState(msgspec.Struct, frozen=True, array_like=True):
 
 
 class SlotState(msgspec.Struct, frozen=True, array_like=True):
-    """What a home holds for one slot."""
+    """What a home holds for one slot, or a part of it: parts count from 0, `final` ends them.
+
+    A large topic is spread over parts: its `TopicState` appears in each, with
+    the entries that follow those of the part before.
+    """
 
     slot: int
     epoch: int
+    lineage: int  # the oldest epoch whose offsets the logs here continue
+    floor: int  # topics that were forgotten had no offset above this
     topics: tuple[TopicState, ...]
     records: tuple[Record, ...]
+    recent: tuple[tuple[str, Cursor], ...] = ()  # message ids that nodes minted, oldest first
+    part: int = 0
+    final: bool = True
+
+
+class HandoffQuery(msgspec.Struct, frozen=True, array_like=True, tag=56):
+    """New home -> old home: in view `view` these slots are mine; give me what you hold."""
+
+    view: int
+    slots: tuple[int, ...]
 
 
 class Handoff(msgspec.Struct, frozen=True, array_like=True, tag=50):
-    """Old home -> new home after view `view`: slots that moved. `last` ends the series."""
+    """Old home -> new home: slots that moved. `last` ends the answer to one query."""
 
     view: int
     slots: tuple[SlotState, ...]
     last: bool
+
+
+class HandoffNone(msgspec.Struct, frozen=True, array_like=True, tag=58):
+    """Old home -> new home: I hold nothing of these slots; `holder` (b"" if unknown) may."""
+
+    view: int
+    slots: tuple[int, ...]
+    holder: NodeId
+
+
+class HandoffDone(msgspec.Struct, frozen=True, array_like=True, tag=57):
+    """New home -> old home: these slots are installed and open here; forget them."""
+
+    view: int
+    slots: tuple[int, ...]
 
 
 PubSubMessage = (
@@ -240,14 +317,22 @@ PubSubMessage = (
     | Leave
     | Entries
     | HighWater
+    | Fetch
+    | Fetched
     | SessionOpen
     | SessionUpdate
     | SessionAttach
     | SessionClose
+    | SessionClosed
     | SessionDone
+    | SessionMoved
     | Release
     | Released
     | Consumed
     | SessionPut
+    | Vacated
+    | HandoffQuery
     | Handoff
+    | HandoffNone
+    | HandoffDone
 )

@@ -13,7 +13,14 @@ class Effect(msgspec.Struct, frozen=True, gc=False):
 
 
 class Send(Effect, frozen=True):
-    """Send `message` over the link to `to`, opening one if the view knows its address."""
+    """Send `message` over the link to `to`, opening one if the view knows its address.
+
+    `to` may be a node that no view lists yet (a seeker, known by the id of its
+    hello): then an open link is used, and without one the message is dropped.
+    A message that cannot be sent is dropped; the ring says again what matters.
+    If whoever answers at the address is not `to`, the message is dropped too,
+    and the link is reported under the id that the answerer presents.
+    """
 
     to: NodeId
     message: msgspec.Struct
@@ -22,7 +29,11 @@ class Send(Effect, frozen=True):
 class Dial(Effect, frozen=True):
     """Open a link to a bare HOST:PORT (a seed, or a contact's address).
 
-    The driver reports ``link_opened`` or ``dial_failed``.
+    The driver reports ``link_opened`` (with this address) or ``dial_failed``,
+    within some seconds. A seed's name may resolve to many addresses: each gets
+    a try. If the answerer is this very process, the driver closes the link and
+    reports ``link_opened`` under our own id. If there is a link to the answerer
+    already, the driver keeps one of the two and reports ``link_opened`` again.
     """
 
     address: str
@@ -32,6 +43,26 @@ class Hangup(Effect, frozen=True):
     """Close the link to `node`; nothing more is to be said to it."""
 
     node: NodeId
+
+
+class IdentityDealt(Effect, frozen=True):
+    """From now on this node is `id`; ``RingEngine.me`` says so already.
+
+    Ids are dealt by the ring, so a node that starts without one introduces
+    itself under a random id first. On this effect the driver, before it
+    performs the next one:
+
+    1. writes the id to the state directory, if there is one;
+    2. uses the id in every hello from now on, dialled or accepted;
+    3. closes every link (peers know them by the old id) without reporting
+       ``link_closed``: the engine has forgotten them. Links open again as
+       messages are sent to members.
+
+    It comes at most once in the life of a process, before the first
+    ``ViewInstalled``; engines above should be built on that first view.
+    """
+
+    id: NodeId
 
 
 class ViewInstalled(Effect, frozen=True):

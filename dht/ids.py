@@ -7,11 +7,14 @@ Source: Maymounkov and Mazieres, "Kademlia", section 2 (ids, XOR metric); the
 tag of a name follows Redis Cluster's hash tags.
 """
 
+# mypy: disable-error-code="import-untyped"
+
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
+import msgspec
 from kademlia.utils import digest as _sha1
 
 if TYPE_CHECKING:
@@ -21,6 +24,8 @@ NodeId: TypeAlias = bytes
 
 ID_BITS = 160
 ID_BYTES = ID_BITS // 8
+# An id in a message: the decoder refuses any other length.
+WireId: TypeAlias = Annotated[bytes, msgspec.Meta(min_length=ID_BYTES, max_length=ID_BYTES)]
 SLOT_BITS = 12
 SLOTS = 1 << SLOT_BITS
 _SLOT_SHIFT = ID_BITS - SLOT_BITS

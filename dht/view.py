@@ -13,7 +13,7 @@ from hashlib import blake2b
 
 import msgspec
 
-from dht.ids import NodeId  # noqa: TC001 - msgspec resolves field types at run time
+from dht.ids import NodeId, WireId  # noqa: TC001 - msgspec resolves field types at run time
 
 DIGEST_BYTES = 8
 
@@ -29,7 +29,7 @@ class MemberState(IntEnum):
 class Member(msgspec.Struct, frozen=True, array_like=True):
     """One process in the ring. A restarted process is a new incarnation."""
 
-    id: NodeId
+    id: WireId
     incarnation: int
     peer: str  # HOST:PORT where other nodes link to it
     client: str  # HOST:PORT where clients reach it
@@ -46,7 +46,7 @@ class View(msgspec.Struct, frozen=True, array_like=True, dict=True):
     number: int
     ring: bytes
     members: tuple[Member, ...]
-    voters: tuple[NodeId, ...] = ()
+    voters: tuple[WireId, ...] = ()  # the most senior first; the first live one leads
 
     @cached_property
     def digest(self) -> bytes:
@@ -73,6 +73,4 @@ class View(msgspec.Struct, frozen=True, array_like=True, dict=True):
     ) -> View:
         """View number + 1 of the same ring with these members."""
         ordered = tuple(members[node] for node in sorted(members))
-        return View(
-            self.number + 1, self.ring, ordered, self.voters if voters is None else voters
-        )
+        return View(self.number + 1, self.ring, ordered, self.voters if voters is None else voters)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from dht.ids import NodeId  # noqa: TC001
-from dht.view import View  # noqa: TC001
+from dht.ids import NodeId
+from dht.view import View
 
 
 class Effect(msgspec.Struct, frozen=True, gc=False):

@@ -13,7 +13,7 @@ class RingError(Exception):
     """Base of all errors of `dht`."""
 
 
-class NoMembers(RingError, LookupError):  # noqa: N818 - a state of the ring, and its fixed name
+class NoMembers(RingError, LookupError):
     """The view has no ACTIVE member."""
 
 

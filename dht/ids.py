@@ -7,8 +7,6 @@ Source: Maymounkov and Mazieres, "Kademlia", section 2 (ids, XOR metric); the
 tag of a name follows Redis Cluster's hash tags.
 """
 
-# mypy: disable-error-code="import-untyped"
-
 from __future__ import annotations
 
 from functools import lru_cache

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import msgspec
 
-from dht.contact import Contact  # noqa: TC001 - msgspec resolves field types at run time
-from dht.ids import WireId  # noqa: TC001
-from dht.view import Member, MemberState, View  # noqa: TC001
+from dht.contact import Contact
+from dht.ids import WireId
+from dht.view import Member, MemberState, View
 
 # -- finding nodes --------------------------------------------------------------
 

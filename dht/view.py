@@ -13,7 +13,7 @@ from hashlib import blake2b
 
 import msgspec
 
-from dht.ids import NodeId, WireId  # noqa: TC001 - msgspec resolves field types at run time
+from dht.ids import NodeId, WireId
 
 DIGEST_BYTES = 8
 

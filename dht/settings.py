@@ -1,0 +1,41 @@
+"""The ring's times and bounds, in one place, with the reason for each."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class RingSettings(msgspec.Struct, frozen=True):
+    """Times in seconds. The defaults suit a data centre; tests shorten nothing but the clock."""
+
+    # -- failure detection (architecture.md, "Failure detection")
+    beat: float = 0.2  # between two heartbeats to one observer
+    suspect_after: float = 0.65  # silence: three beats missed, and some way to travel
+    observers: int = 6  # ring neighbours that watch a member, half on each side
+    grace: float = 1.5  # a member that is new to an observer may still be dialling
+    own_lag: float = 0.1  # a loop this late accuses nobody: its own pause is the likelier cause
+    accusation_life: float = 0.7  # an accusation that is not repeated lapses
+
+    # -- deciding
+    batch: float = 0.05  # several deaths or joins close together make one view
+    view_gap: float = 0.02  # the least time between two views of one leader
+    leave_patience: float = 2.0  # a leaver whom no leader answers goes all the same
+
+    # -- founding and finding
+    settle: float = 0.3  # founders must know of each other, unchanged, for so long
+    lost_seeker: float = 3.0  # a seeker whose link broke is counted on for so long
+    ring_seen: float = 5.0  # who has heard of a ring founds no other for so long
+    redial_least: float = 0.1  # backoff of a seed: first,
+    redial_most: float = 2.0  # and last step; jitter is a quarter either way
+    dial_patience: float = 10.0  # a dial that is never reported on is forgotten
+    crawl_every: float = 1.0  # a seeker looks up its own id so often
+    answer_patience: float = 1.0  # a contact that has not answered a lookup has failed it
+
+    # -- Kademlia
+    k: int = 20
+    alpha: int = 3
+
+    # -- bounds
+    seekers: int = 128  # the lowest ids count; the others join what those found
+    joins: int = 256  # admissions waiting for the next view
+    flat_limit: int = 32

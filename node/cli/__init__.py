@@ -1,0 +1,1 @@
+"""The command `cometring`: one module a group of commands."""

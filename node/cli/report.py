@@ -1,0 +1,69 @@
+"""What a node's ops listener says of the ring, read back into the shapes of `dht`."""
+
+from __future__ import annotations
+
+import msgspec
+
+from dht.view import Member, MemberState, View
+from node.cli.errors import OperationFailed
+from node.cli.web import fetch
+
+
+class MemberReport(msgspec.Struct, frozen=True):
+    """One member, as ``/ring`` lists it."""
+
+    id: str  # hex
+    state: str  # joining, active, leaving
+    client: str
+    peer: str
+    share: float = 0.0  # of the slots it is home to, in [0, 1]
+    zone: str = ""
+    incarnation: int = 0
+
+    def member(self) -> Member:
+        """The member of the view that this line describes; raises ValueError, KeyError."""
+        return Member(
+            id=bytes.fromhex(self.id),
+            incarnation=self.incarnation,
+            peer=self.peer,
+            client=self.client,
+            zone=self.zone,
+            state=MemberState[self.state.upper()],
+        )
+
+
+class RingReport(msgspec.Struct, frozen=True):
+    """The ring, as one node sees it."""
+
+    view: int
+    members: tuple[MemberReport, ...]
+    ring: str = ""  # hex
+    digest: str = ""  # hex
+    node: str = ""  # hex: the node that was asked
+    suspected: tuple[str, ...] = ()  # hex
+    frozen: bool = False
+
+    def to_view(self) -> View:
+        """The view itself, of which placement is a pure function; raises OperationFailed."""
+        try:
+            members = tuple(sorted((m.member() for m in self.members), key=lambda m: m.id))
+        except (ValueError, KeyError) as error:
+            msg = f"the node's answer makes no sense ({error}): is it another version?"
+            raise OperationFailed(msg) from None
+        return View(self.view, bytes.fromhex(self.ring), members)
+
+
+_decode = msgspec.json.Decoder(RingReport).decode
+
+
+def fetch_ring(ops_url: str, timeout: float = 10.0) -> RingReport:
+    """Ask a node for its ring. Raises OperationFailed: nobody there, or not in a ring yet."""
+    reply = fetch(ops_url, "/ring", timeout=timeout)
+    if reply.status != 200:
+        msg = f"the node at {ops_url} is in no ring yet (status {reply.status}): try again"
+        raise OperationFailed(msg)
+    try:
+        return _decode(reply.body)
+    except msgspec.DecodeError:
+        msg = f"{ops_url}/ring is not what a cometring node answers: is that its ops listener?"
+        raise OperationFailed(msg) from None

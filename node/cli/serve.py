@@ -1,0 +1,182 @@
+"""`cometring serve`: one node in this process, or several workers behind one client port."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import structlog
+import trio
+import typer
+
+from node.cli.launcher import Launcher
+from node.cli.ports import require_bindable
+from node.cli.workers import plan_workers
+from node.config import Config, load_config
+from node.log_setup import configure_logging
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ORPHAN_GRACE = 10.0  # seconds that a node has to leave once its launcher has gone
+
+_log = structlog.get_logger(__name__)
+
+
+def _option(
+    name: str, panel: str, text: str, *, envvar: str | None = None, hidden: bool = False
+) -> object:
+    return typer.Option(
+        f"--{name}",
+        help=text,
+        rich_help_panel=panel,
+        show_default=False,
+        envvar=envvar,
+        hidden=hidden,
+    )
+
+
+# Values stay text here: `node.config` reads them, so that a mistake in a flag, a variable and
+# the file is told in the same words.
+def serve(
+    client: Annotated[
+        str | None, _option("client", "Clients", "HOST:PORT to listen on [127.0.0.1:8080].")
+    ] = None,
+    api_key: Annotated[
+        str | None, _option("api-key", "Clients", "Opens /api to who shows it; closed without.")
+    ] = None,
+    demo: Annotated[
+        bool | None, _option("demo/--no-demo", "Clients", "Serve the demo page at / [no].")
+    ] = None,
+    timeout: Annotated[
+        str | None, _option("timeout", "Clients", "Seconds that a poll is held [30].")
+    ] = None,
+    interval: Annotated[
+        str | None, _option("interval", "Clients", "Seconds between a client's polls [0].")
+    ] = None,
+    max_interval: Annotated[
+        str | None, _option("max-interval", "Clients", "Seconds until a silent session ends [10].")
+    ] = None,
+    max_message_size: Annotated[
+        str | None, _option("max-message-size", "Clients", "Largest body, such as 1MiB [1MiB].")
+    ] = None,
+    max_sessions: Annotated[
+        str | None, _option("max-sessions", "Clients", "Sessions on this node [1000000].")
+    ] = None,
+    peer: Annotated[
+        str | None, _option("peer", "Ring", "HOST:PORT for links from nodes [127.0.0.1:7400].")
+    ] = None,
+    advertise: Annotated[
+        str | None, _option("advertise", "Ring", "HOST[:PORT] that other nodes dial [--peer].")
+    ] = None,
+    join: Annotated[
+        str | None, _option("join", "Ring", "HOST:PORT,… of nodes to join; names may be many.")
+    ] = None,
+    expect: Annotated[
+        str | None, _option("expect", "Ring", "Members of the first view [3 with --join, else 1].")
+    ] = None,
+    zone: Annotated[
+        str | None, _option("zone", "Ring", "Replicas prefer other zones [the host's name].")
+    ] = None,
+    state_dir: Annotated[
+        str | None, _option("state-dir", "Ring", "Where the node's id survives a restart [none].")
+    ] = None,
+    cluster_secret_file: Annotated[
+        str | None,
+        _option("cluster-secret-file", "Ring", "The secret that nodes share; see `secret`."),
+    ] = None,
+    flat_limit: Annotated[
+        str | None, _option("flat-limit", "Ring", "Members up to which trees are flat [32].")
+    ] = None,
+    ops: Annotated[
+        str | None, _option("ops", "Process", "HOST:PORT of metrics and health [127.0.0.1:9100].")
+    ] = None,
+    workers: Annotated[
+        str | None, _option("workers", "Process", "Nodes behind this client port; N or auto [1].")
+    ] = None,
+    drain_grace: Annotated[
+        str | None, _option("drain-grace", "Process", "Seconds that leaving may take [10].")
+    ] = None,
+    log_level: Annotated[
+        str | None, _option("log-level", "Process", "debug, info, warning or error [info].")
+    ] = None,
+    log_format: Annotated[
+        str | None, _option("log-format", "Process", "auto, pretty or json [auto].")
+    ] = None,
+    config: Annotated[
+        Path | None,
+        _option("config", "Process", "A TOML file with these options.", envvar="COMETRING_CONFIG"),
+    ] = None,
+    reuse_port: Annotated[bool | None, _option("reuse-port", "Process", "", hidden=True)] = None,
+    launcher_fd: Annotated[int | None, _option("launcher-fd", "Process", "", hidden=True)] = None,
+) -> int:
+    """Run one node until SIGTERM or SIGINT.
+
+    Every option is also a COMETRING_… variable and a key of the TOML file;
+    a flag beats the environment, and that beats the file.
+    """
+    flags = {name: value for name, value in locals().items() if name in Config.model_fields}
+    settings = load_config(flags, config)
+    if launcher_fd is not None:
+        _end_with_launcher(launcher_fd)
+    if settings.workers > 1:
+        return _run_workers(settings, flags, config)
+    _run_node(settings)
+    return 0
+
+
+def _run_node(config: Config) -> None:
+    configure_logging(config.log_level, config.log_format, client=str(config.client))
+    _warn_of_secret_file(config)
+    _check_listeners(config)
+    _raise_descriptor_limit()
+    from node.app import serve as serve_node  # noqa: PLC0415 - other commands need none of it
+
+    trio.run(serve_node, config)
+
+
+def _run_workers(config: Config, flags: Mapping[str, object], file: Path | None) -> int:
+    configure_logging(config.log_level, config.log_format)
+    _warn_of_secret_file(config)
+    plans, environ = plan_workers(config, flags, file)
+    launcher = Launcher(plans, environ, respawn=True, grace=config.drain_grace + 2)
+    return trio.run(launcher.run)
+
+
+def _warn_of_secret_file(config: Config) -> None:
+    warning = config.secret_file_warning()
+    if warning is not None:
+        _log.warning("cluster secret is not private", advice=warning)
+
+
+def _check_listeners(config: Config) -> None:
+    require_bindable(config.client, "--client", shared=config.reuse_port)
+    require_bindable(config.peer, "--peer")
+    require_bindable(config.ops, "--ops")
+
+
+def _raise_descriptor_limit() -> None:
+    """A connection is a descriptor: take as many as the system lets this user have."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _end_with_launcher(descriptor: int) -> None:
+    """Leave when the launcher's end of a pipe closes, however the launcher ended.
+
+    A thread, so that a node whose loop hangs is not left behind. (PR_SET_PDEATHSIG
+    follows the thread that forked, which need not live as long as the launcher.)
+    """
+
+    def wait_for_end() -> None:
+        os.read(descriptor, 1)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(ORPHAN_GRACE)
+        os._exit(1)
+
+    threading.Thread(target=wait_for_end, name="launcher-watch", daemon=True).start()

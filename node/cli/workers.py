@@ -1,0 +1,77 @@
+"""`cometring serve --workers N`: N members of the ring behind one client port.
+
+One core, one node: each worker is a whole node, with a peer and an ops port of
+its own, counted up from the given ones. The kernel spreads connections over
+them (SO_REUSEPORT).
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from node.cli.launcher import NodePlan
+from node.cli.ports import require_bindable
+from node.cli.secret import fresh_secret
+from node.endpoint import Endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from node.config import Config
+
+
+def plan_workers(
+    config: Config, flags: Mapping[str, object], file: Path | None
+) -> tuple[list[NodePlan], dict[str, str]]:
+    """The plans and the environment of the workers that `config` asks for.
+
+    `flags` and `file` are what `config` was read from. Raises OperationFailed
+    where a port is taken.
+    """
+    environ = dict(os.environ)
+    if config.api_key is not None:  # not among the arguments, where every user could read it
+        environ["COMETRING_API_KEY"] = config.api_key
+    if config.cluster_secret is None and config.cluster_secret_file is None:
+        environ["COMETRING_CLUSTER_SECRET"] = fresh_secret()
+    given = _words({name: value for name, value in flags.items() if name != "api_key"})
+    if file is not None:
+        given += ("--config", str(file))
+    peers = [_up(config.peer, i) for i in range(config.workers)]
+    require_bindable(config.client, "--client")
+    plans = []
+    for i, peer in enumerate(peers):
+        ops = _up(config.ops, i)
+        require_bindable(peer, "--peer")
+        require_bindable(ops, "--ops")
+        own = {
+            "workers": 1,
+            "reuse_port": True,
+            "peer": peer,
+            "ops": ops,
+            "join": ",".join([*config.join, *(str(p) for p in peers if p != peer)]),
+            "expect": config.expect if config.join else config.workers,
+        }
+        if config.advertise is not None:
+            own["advertise"] = config.peer_address(peer.port)
+        if config.state_dir is not None:
+            own["state_dir"] = config.state_dir / f"worker-{i}"
+        plans.append(NodePlan(i, config.client, peer, ops, given + _words(own)))
+    return plans, environ
+
+
+def _up(endpoint: Endpoint, by: int) -> Endpoint:
+    return Endpoint(endpoint.host, endpoint.port + by)
+
+
+def _words(options: Mapping[str, object]) -> tuple[str, ...]:
+    """Options as a command line has them; a later word beats an earlier one."""
+    words: list[str] = []
+    for name, value in options.items():
+        flag = name.replace("_", "-")
+        if value is True or value is False:
+            words.append(f"--{flag}" if value else f"--no-{flag}")
+        elif value is not None:
+            words += (f"--{flag}", str(value))
+    return tuple(words)

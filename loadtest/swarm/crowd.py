@@ -1,0 +1,138 @@
+"""All clients of one swarm process: opened at a bounded pace, counted together."""
+
+from __future__ import annotations
+
+import sys
+from time import monotonic, monotonic_ns
+from typing import TYPE_CHECKING, Final
+
+from loadtest.latency import Latency
+from loadtest.swarm.longpoll import LongPollClient
+from loadtest.swarm.orders import Broken, Counts, Reached, Ready
+from loadtest.swarm.raw import RawClient
+from loadtest.swarm.responses import ResponseLengths
+from loadtest.swarm.sampler import Sampler
+from loadtest.swarm.websocket import WebSocketClient
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from loadtest.swarm.client import Client
+    from loadtest.swarm.loop import Loop
+    from loadtest.swarm.orders import Answer, Open
+
+AT_ONCE: Final = 200  # clients being set up at a time: well under any listen backlog
+FAULTS_KEPT: Final = 10
+
+
+class Crowd:
+    """The clients that one `Open` order asks for."""
+
+    def __init__(self, loop: Loop, order: Open, answer: Callable[[Answer], None]) -> None:
+        self.loop = loop
+        self.order = order
+        self.address = f"{order.host}:{order.port}"
+        self.lengths = ResponseLengths()
+        self.latency = Latency()
+        self.deliveries = 0
+        self.cycles = 0
+        self.received_bytes = 0
+        self.goal = sys.maxsize
+        self._answer = answer
+        self._clients: list[Client] = []
+        self._samplers: list[Sampler] = []
+        self._ready: list[str] = []
+        self._faults: list[str] = []
+        self._failed = 0
+        self._announced = False
+        self._begun = monotonic()
+
+    def open(self) -> None:
+        """Start the first clients; the others follow as these get ready."""
+        for _ in range(min(AT_ONCE, self.order.count)):
+            self._open_next()
+
+    def _open_next(self) -> None:
+        number = len(self._clients)
+        if number < self.order.count:
+            client = self._make(number)
+            self._clients.append(client)
+            client.start()
+
+    def _make(self, number: int) -> Client:
+        seed = self.order.seed * 1_000_003 + number
+        if self.order.transport == "long-polling":
+            return LongPollClient(self, self._sampler(number), seed)
+        if self.order.transport == "websocket":
+            return WebSocketClient(self, self._sampler(number), seed)
+        return RawClient(self, seed, answers=self.order.transport == "raw-cycle")
+
+    def _sampler(self, number: int) -> Sampler | None:
+        if not self.order.sampled or number % max(1, self.order.count // self.order.sampled):
+            return None
+        sampler = Sampler(self.latency)
+        self._samplers.append(sampler)
+        return sampler
+
+    def client_ready(self, client: Client) -> None:
+        """`client` is set up and waits for deliveries."""
+        self._ready.append(client.session)
+        self._open_next()
+        self._announce()
+
+    def client_failed(self, client: Client, why: str) -> None:
+        """`client` is lost, in the set-up or later."""
+        self._failed += 1
+        if len(self._faults) < FAULTS_KEPT:
+            self._faults.append(f"client {self._clients.index(client)}: {why}")
+        if not self._announced:
+            self._open_next()
+            self._announce()
+        elif self.goal != sys.maxsize:
+            self.goal = sys.maxsize
+            self._answer(Broken(f"{self._failed} clients lost: {self._faults[0]}"))
+
+    def _announce(self) -> None:
+        settled = len(self._ready) + self._failed
+        if self._announced or settled < self.order.count:
+            return
+        self._announced = True
+        if self._failed:
+            self._answer(Broken(f"{self._failed} clients lost: {self._faults[0]}"))
+        else:
+            seconds = monotonic() - self._begun
+            self._answer(Ready(len(self._ready), seconds, self._ready))
+
+    def expect(self, deliveries: int) -> None:
+        """Answer once `deliveries` have come in all."""
+        self.goal = deliveries
+        if self._failed:
+            self.goal = sys.maxsize
+            self._answer(Broken(f"{self._failed} clients lost: {self._faults[0]}"))
+        elif self.deliveries >= deliveries:
+            self.reach()
+
+    def reach(self) -> None:
+        """The goal is met."""
+        self.goal = sys.maxsize
+        self._answer(Reached(self.deliveries, monotonic_ns()))
+
+    def tell(self) -> None:
+        """Answer with the totals."""
+        each = [client.deliveries for client in self._clients] or [0]
+        latency, self.latency = self.latency.encoded(), Latency()
+        for sampler in self._samplers:
+            sampler.latency = self.latency
+        self._answer(
+            Counts(
+                at_ns=monotonic_ns(),
+                deliveries=self.deliveries,
+                fewest=min(each),
+                most=max(each),
+                cycles=self.cycles,
+                received_bytes=self.received_bytes,
+                checked=sum(sampler.checked for sampler in self._samplers),
+                faults=list(self._faults),
+                latency=latency,
+            )
+        )

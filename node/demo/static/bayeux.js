@@ -299,7 +299,7 @@ export class Bayeux extends EventTarget {
   }
 
   #deliver(message) {
-    if (this.#isRepeated(message.id)) return;
+    if (this.#isRepeated(message)) return;
     for (const name of namesMatching(message.channel)) {
       for (const listener of this.#channels.get(name)?.listeners ?? []) {
         try {
@@ -312,10 +312,11 @@ export class Bayeux extends EventTarget {
   }
 
   /** After a failure the server may deliver the last moments again, under the same ids. */
-  #isRepeated(id) {
+  #isRepeated({ channel, id }) {
     if (id === undefined) return false;
-    if (this.#seen.has(id)) return true;
-    this.#seen.add(id);
+    const name = `${channel} ${id}`;
+    if (this.#seen.has(name)) return true;
+    this.#seen.add(name);
     if (this.#seen.size > REMEMBERED) this.#seen.delete(this.#seen.values().next().value);
     return false;
   }

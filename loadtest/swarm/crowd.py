@@ -68,8 +68,9 @@ class Crowd:
         return RawClient(self, seed, answers=self.order.transport == "raw-cycle")
 
     def _sampler(self, number: int) -> Sampler | None:
-        if not self.order.sampled or number % max(1, self.order.count // self.order.sampled):
-            return None
+        share = min(self.order.sampled, self.order.count)
+        if (number + 1) * share // self.order.count == number * share // self.order.count:
+            return None  # evenly spaced: the others are not sampled
         sampler = Sampler(self.latency)
         self._samplers.append(sampler)
         return sampler

@@ -1,0 +1,66 @@
+"""Figures keep every round, and know whether their bound is met."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from loadtest.report import Report, show, write_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def sample() -> Report:
+    report = Report("broadcast", {"subscribers": 10})
+    for value in (3.0, 1.0, 2.0):
+        report.add("cost", "µs", value, at_most=2.0)
+        report.add("rate", "/s", value * 1_000, at_least=1_500)
+        report.add("stated", "KB", value / 10)
+    report.remarks.append("as it was")
+    return report
+
+
+def test_the_median_is_held_against_the_bound() -> None:
+    report = sample()
+    assert report.met
+    assert report.find("cost").median == 2.0
+    assert report.find("stated").met is None
+    report.find("cost").at_most = 1.9
+    assert report.find("cost").met is False
+    assert not report.met
+    report.find("rate").at_least = 2_001
+    assert report.find("rate").met is False
+
+
+def test_the_table_shows_median_spread_and_bound() -> None:
+    out = io.StringIO()
+    report = sample()
+    report.find("rate").at_least = 9_000
+    show(Console(file=out, width=120), report)
+    text = out.getvalue()
+    assert "2.00 µs" in text
+    assert "≤ 2 met" in text
+    assert "≥ 9,000 not met" in text
+    assert "as it was" in text
+
+
+def test_json_has_every_round(tmp_path: Path) -> None:
+    path = tmp_path / "figures.json"
+    write_json(path, [sample()])
+    document = json.loads(path.read_text("utf-8"))
+    (scenario,) = document["scenarios"]
+    assert document["machine"]["cores"] >= 1
+    assert scenario["met"] is True
+    assert scenario["figures"][0] == {
+        "name": "cost",
+        "unit": "µs",
+        "median": 2.0,
+        "rounds": [3.0, 1.0, 2.0],
+        "at_most": 2.0,
+        "at_least": None,
+        "met": True,
+    }

@@ -56,11 +56,13 @@ class Launcher:
         *,
         respawn: bool = False,
         grace: float = 8.0,
+        program: Sequence[str] = (sys.executable, "-m", "node.cli"),
     ) -> None:
         self._plans = plans
         self._environ = environ
         self._respawn = respawn
         self._grace = grace
+        self._program = program
         self._read_end, self._write_end = -1, -1
 
     async def run(self) -> int:
@@ -112,7 +114,7 @@ class Launcher:
     async def _start(self, plan: NodePlan) -> trio.Process:
         words = ("serve", *plan.arguments, "--launcher-fd", str(self._read_end))
         return await trio.lowlevel.open_process(
-            (sys.executable, "-m", "node.cli", *words),
+            (*self._program, *words),
             stdin=subprocess.DEVNULL,
             env=self._environ,
             pass_fds=(self._read_end,),

@@ -28,6 +28,7 @@ Ops = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 DEFAULT_OPS = f"{LOOPBACK}:{OPS_PORT}"
+PIPE_WIDTH = 400
 SHORT_ID = 8  # hex digits that tell nodes apart for a person
 
 
@@ -43,7 +44,8 @@ def status(ops: Ops = DEFAULT_OPS, as_json: AsJson = False) -> None:
     if as_json:
         print(msgspec.json.encode(ring).decode(), flush=True)
         return
-    console = Console()
+    # Into a pipe nothing is to be cut off; a terminal has the width it has.
+    console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
     health = "frozen: no majority of voters" if ring.frozen else "healthy"
     if ring.suspected:
         health = f"{len(ring.suspected)} suspected"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from node.cli.launcher import NodePlan
 from node.cli.ports import require_bindable
 from node.cli.secret import fresh_secret
-from node.endpoint import Endpoint
+from node.endpoint import Endpoint, parse_endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,6 +39,10 @@ def plan_workers(
     if file is not None:
         given += ("--config", str(file))
     peers = [_up(config.peer, i) for i in range(config.workers)]
+    host = config.peer.host
+    if config.advertise is not None:
+        host = parse_endpoint(config.advertise, default_port=config.peer.port).host
+    dialled = [str(Endpoint(host, peer.port)) for peer in peers]
     require_bindable(config.client, "--client")
     plans = []
     for i, peer in enumerate(peers):
@@ -50,11 +54,11 @@ def plan_workers(
             "reuse_port": True,
             "peer": peer,
             "ops": ops,
-            "join": ",".join([*config.join, *(str(p) for p in peers if p != peer)]),
+            "join": ",".join([*config.join, *(d for d in dialled if d != dialled[i])]),
             "expect": config.expect if config.join else config.workers,
         }
         if config.advertise is not None:
-            own["advertise"] = config.peer_address(peer.port)
+            own["advertise"] = dialled[i]
         if config.state_dir is not None:
             own["state_dir"] = config.state_dir / f"worker-{i}"
         plans.append(NodePlan(i, config.client, peer, ops, given + _words(own)))

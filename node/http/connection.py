@@ -1,16 +1,24 @@
-"""Signatures; being filled in."""
+"""One client's HTTP/1.1 connection: how requests are answered.
+
+Every answer goes through `respond_prebuilt`, because most are bytes that many
+connections share; what is unusual (HEAD, a last answer) is made from the same
+bytes.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from node.connection import Connection
+from node.errors import LocalProtocolError, RemoteProtocolError, SlowConsumerError
+from node.http import responses
+from node.http.reader import BUSY, PENDING, READING, SPENT, STREAMING, RequestReader
+from node.http.responses import JSON, Headers
+from node.websocket.connection import WebSocketConnection
+from node.websocket.handshake import accept
 
 if TYPE_CHECKING:
     from node.http.head import Head
-    from node.websocket.connection import WebSocketConnection, WebSocketReceiver
-
-JSON = "application/json;charset=UTF-8"
+    from node.websocket.connection import WebSocketReceiver
 
 
 class HttpHandler(Protocol):
@@ -23,66 +31,170 @@ class HttpHandler(Protocol):
         """
 
     def connection_lost(self, conn: HttpConnection) -> None:
-        """Called once when a connection is gone and a request was outstanding, or it had an owner.
+        """The connection is over while a request is outstanding, or it has an owner.
 
-        Also after this side's own `close()`, then in a later turn of the reactor.
+        Called once, also after this side's own `close()`: then not from within it.
         """
 
     def handle_writable(self, conn: HttpConnection) -> None:
         """A stream's kept tail has drained."""
 
 
-class HttpConnection(Connection):
-    """A client's HTTP/1.1 connection."""
+class HttpConnection(RequestReader):
+    """A client connection that speaks HTTP/1.1."""
 
     __slots__ = ()
 
-    def respond(
-        self,
-        status: int,
-        body: bytes,
-        content_type: str = JSON,
-        headers: tuple[tuple[str, str], ...] = (),
-    ) -> None:
-        """Answer. Does nothing if the client has gone.
-
-        Raises LocalProtocolError if no request is outstanding or a header is not one line.
-        """
-        raise NotImplementedError
-
-    def respond_json(self, body: bytes) -> None:
-        """Answer 200 with JSON: the fast path."""
-        raise NotImplementedError
+    @property
+    def outstanding(self) -> bool:
+        """A request waits for its answer."""
+        return self._state == BUSY
 
     def respond_prebuilt(self, data: bytes) -> None:
-        """Answer with a whole response (head and body) that many connections share."""
-        raise NotImplementedError
+        """Answer with a whole response (head and body), which many connections may share.
+
+        `data` must have a Content-Length and no Connection header. Does nothing
+        if the client has gone. Raises LocalProtocolError if no request is outstanding.
+        """
+        head = self._head
+        if self._state != BUSY or head is None:
+            self._refuse_answer()
+            return
+        if not head.plain or self._service.draining:
+            self._respond_unusual(head, data)
+            return
+        self.seen = self.reactor.clock
+        if self.send(data) and not self._partial:
+            self._state = READING
+        else:
+            self._state = PENDING
+            self.reactor.again(self)
+
+    def respond_json(self, body: bytes) -> None:
+        """Answer 200 with JSON. As `respond_prebuilt`."""
+        self.respond_prebuilt(responses.json_head(len(body)) + body)
+
+    def respond(
+        self, status: int, body: bytes, content_type: str = JSON, headers: Headers = ()
+    ) -> None:
+        """Answer. As `respond_prebuilt`; LocalProtocolError also for a header of two lines."""
+        self.respond_prebuilt(responses.response(status, body, content_type, headers))
 
     def respond_error(self, status: int, code: str, message: str, retry: bool = False) -> None:
-        """Answer with an error body."""
-        raise NotImplementedError
+        """Answer with a JSON error body."""
+        self.respond(status, responses.error_body(code, message, retry))
 
-    def start_stream(
-        self, content_type: str, headers: tuple[tuple[str, str], ...] = ()
-    ) -> None:
-        """Begin a 200 response without a length (chunked; until close for HTTP/1.0)."""
-        raise NotImplementedError
+    def start_stream(self, content_type: str, headers: Headers = ()) -> None:
+        """Begin a 200 response without a length: chunked, or until close for HTTP/1.0."""
+        head = self._head
+        if self._state != BUSY or head is None:
+            self._refuse_answer()
+            return
+        chunked = head.http_version == "1.1"
+        self.send(responses.stream_start(content_type, headers, chunked=chunked))
+        self._state = STREAMING
 
     def send_chunk(self, chunk: bytes) -> bool:
-        """Send a prebuilt `stream_chunk`, shared by all readers. As `send`."""
-        raise NotImplementedError
+        """Send a prebuilt `stream_chunk`, which many readers may share. As `send`."""
+        head = self._head
+        if self._state != STREAMING or head is None:
+            return False
+        return self.send(chunk if head.http_version == "1.1" else responses.unchunk(chunk))
 
     def end_stream(self) -> None:
-        """The stream is complete; the connection may serve another request."""
-        raise NotImplementedError
+        """The stream is complete; the connection may then serve another request."""
+        head = self._head
+        if self._state != STREAMING or head is None:
+            return
+        if head.http_version == "1.1":
+            try:
+                self.send(responses.LAST_CHUNK)
+            except SlowConsumerError:
+                self.close()
+        self._answered(head, last=not head.keep_alive or self._service.draining)
 
     def upgrade(
-        self, head: Head, receiver: WebSocketReceiver, subprotocols: tuple[str, ...] = ()
+        self,
+        head: Head,
+        receiver: WebSocketReceiver,
+        subprotocols: tuple[str, ...] = (),
+        headers: Headers = (),
     ) -> WebSocketConnection:
-        """Complete the RFC 6455 handshake; this object is spent, the result has the socket.
+        """Complete the RFC 6455 handshake; this object is then spent.
 
-        Raises RemoteProtocolError if the request is not a proper handshake: let it
-        pass (it is answered 400 or 426) or answer otherwise.
-        `subprotocols`: those that we speak, best first.
+        `subprotocols` are those that we speak, best first; `headers` (cookies) go
+        with the answer. Raises RemoteProtocolError if the request is no proper
+        handshake: let it pass (it is answered 400 or 426) or answer otherwise;
+        LocalProtocolError if no request is outstanding.
         """
-        raise NotImplementedError
+        if self._state != BUSY or self.closed:
+            raise LocalProtocolError("no request is outstanding")
+        answer = accept(head, subprotocols, headers)
+        stats = self._service.stats
+        stats.connections["http"] -= 1
+        stats.connections["websocket"] += 1
+        self._state = SPENT
+        ahead, self._partial = self._partial, b""
+        socket = WebSocketConnection(
+            self.reactor, self.sock, receiver, self._service.settings.websocket
+        )
+        socket.take_over(self)
+        socket.start(answer, ahead)
+        return socket
+
+    def _handle(self, head: Head, body: bytes) -> None:
+        try:
+            self._service.handler.handle_request(self, head, body)
+        except RemoteProtocolError as error:
+            if self._state == BUSY:
+                told = responses.error_body(error.code, str(error))
+                self.respond(error.status, told, JSON, error.headers)
+
+    def _refuse_answer(self) -> None:
+        if self._state != SPENT:
+            raise LocalProtocolError("no request is outstanding")
+
+    def _respond_unusual(self, head: Head, data: bytes) -> None:
+        last = not head.keep_alive or self._service.draining
+        if last:
+            data = responses.closing(data)
+        if head.method == "HEAD":
+            data = responses.bodiless(data)
+        self.send(data)
+        self._answered(head, last=last)
+
+    def _answered(self, head: Head, *, last: bool) -> None:
+        self.seen = self.reactor.clock
+        plain = self.writable and not self._partial
+        self._state = READING if plain else PENDING
+        if not head.digest:
+            self._head = None
+        if last and plain and not head.keep_alive:
+            self.close()  # as the client wished; it sends nothing more
+        elif last:
+            self.finish()
+        elif not plain:
+            self.reactor.again(self)
+
+    def on_drained(self) -> None:
+        if self._state == STREAMING:
+            self._service.handler.handle_writable(self)
+        elif self._state == PENDING:
+            self.reactor.again(self)
+
+    def on_failure(self, error: Exception) -> None:
+        if self._state == BUSY and not isinstance(error, SlowConsumerError):
+            body = responses.error_body("internal", "this request could not be served", retry=True)
+            self.send(responses.closing(responses.response(500, body)))
+            self.finish()
+        else:
+            self.close()
+
+    def on_lost(self) -> None:
+        due = self._state in {BUSY, STREAMING} or self.owner is not None
+        self._state = SPENT
+        self._head = self._body = None
+        self._partial = b""
+        self._service.stats.connections["http"] -= 1
+        if due:
+            self._service.handler.connection_lost(self)

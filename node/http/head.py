@@ -1,34 +1,190 @@
-"""Signatures; being filled in."""
+"""A request's head, parsed by h11 and boiled down to what the protocols above ask for.
+
+A client repeats the same head with every poll, so a `Head` is kept for as long
+as its connection: it holds short, shared strings and no header list.
+"""
 
 from __future__ import annotations
 
+import re
+import sys
+from typing import TYPE_CHECKING, Final
+
+import h11
 import msgspec
+
+from node.errors import RemoteProtocolError
+from node.http.guard import check_head
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+MAX_KEPT: Final = 512  # characters of a head worth remembering
+CHUNKED: Final = -1  # the content length of a body that says its length as it goes
+_ABSOLUTE: Final = re.compile(r"https?://[^/?#]*(.*)", re.IGNORECASE)
+_PARSER_BUFFER: Final = 16 * 1024  # bytes of an unfinished line, in h11
+_KEPT_METHODS: Final = frozenset({"GET", "POST"})
+_UNKEPT: Final = frozenset(
+    {b"authorization", b"x-api-key", b"upgrade", b"transfer-encoding", b"expect"}
+)
+
+
+_CODES: Final = {431: "too_large", 501: "not_implemented"}
 
 
 class Head(msgspec.Struct, frozen=True, gc=False):
-    """What a request's head says, compactly."""
+    """What a request's head says.
+
+    Strings are empty where the header is missing. `path` and `query` are as
+    sent, not percent-decoded. `plain` means: remembered, HTTP/1.1, kept alive,
+    not HEAD; such a request is answered with shared prebuilt bytes.
+    """
 
     method: str
-    path: str  # as sent, not percent-decoded; without the query
-    query: str  # after "?", as sent; empty if none
-    content_length: int  # bytes; 0 without a body, -1 for a chunked one
+    path: str
+    query: str  # without the "?"
+    content_length: int  # bytes; CHUNKED for a chunked body
     keep_alive: bool
     http_version: str  # "1.0" or "1.1"
-    content_type: str  # media type in lower case, without parameters; empty if none
-    cookie: str  # "name=value; …", only those named in HttpSettings.cookies; empty if none
+    content_type: str  # media type in lower case, without parameters
+    cookie: str  # "name=value; …": only the cookies that the settings name
     origin: str
     host: str
-    authorization: str  # the Authorization header's value; empty if none
-    api_key: str  # X-API-Key; empty if none
+    authorization: str
+    api_key: str  # X-API-Key
     last_event_id: str
-    upgrade: str  # in lower case: "websocket"; empty if none
-    raw: bytes = b""  # the whole head, kept only for those that are never remembered
-    digest: bytes = b""
+    upgrade: str  # in lower case: "websocket"
+    plain: bool = False
+    digest: bytes = b""  # the head cache's; empty for a head that is never remembered
+    raw: bytes = b""  # the whole head, only where it is never remembered
+
+    @property
+    def expects_continue(self) -> bool:
+        """The client waits for "100 Continue" before it sends the body (RFC 9110 10.1.1)."""
+        return (
+            bool(self.raw)
+            and self.http_version == "1.1"
+            and (self.header("expect") or "").lower() == "100-continue"
+        )
 
     def cookie_value(self, name: str) -> str | None:
         """The value of one of the kept cookies."""
-        raise NotImplementedError
+        for part in self.cookie.split("; "):
+            key, _, value = part.partition("=")
+            if key == name:
+                return value
+        return None
 
     def header(self, name: str) -> str | None:
-        """Any header of a head that was never remembered (upgrades, OPTIONS, authorised)."""
-        raise NotImplementedError
+        """Any header, of a head that is never remembered (upgrade, OPTIONS, authorised).
+
+        The first of several; None for a remembered head, which has let go of them.
+        """
+        wanted = name.lower().encode("latin-1")
+        for line in self.raw.split(b"\r\n")[1:]:
+            key, _, value = line.partition(b":")
+            if key.lower() == wanted:
+                return value.strip(b" \t").decode("latin-1")
+        return None
+
+
+def parse(head: bytes, cookies: frozenset[str], digest: bytes = b"") -> tuple[Head, h11.Connection]:
+    """Parse a whole head (up to and with its empty line).
+
+    `digest` is kept in a head that may be remembered. Also returned: the h11
+    connection that parsed it, which can read a chunked body.
+
+    Raises RemoteProtocolError with the fitting status.
+    """
+    check_head(head)
+    parser = h11.Connection(h11.SERVER, max_incomplete_event_size=max(len(head), _PARSER_BUFFER))
+    try:
+        parser.receive_data(head)
+        request = parser.next_event()
+    except h11.RemoteProtocolError as error:
+        raise remote_error(error) from error
+    if not isinstance(request, h11.Request):
+        raise RemoteProtocolError("no request in a request head")
+    return _boil_down(request, head, cookies, digest), parser
+
+
+def remote_error(error: h11.RemoteProtocolError) -> RemoteProtocolError:
+    """h11's complaint as ours."""
+    status = error.error_status_hint
+    return RemoteProtocolError(str(error)[:200], status, _CODES.get(status, "bad_request"))
+
+
+def _boil_down(request: h11.Request, raw: bytes, cookies: frozenset[str], digest: bytes) -> Head:
+    fields: dict[bytes, bytes] = {}
+    for name, value in request.headers:
+        fields[name] = fields[name] + b", " + value if name in fields else value
+    if request.http_version not in {b"1.0", b"1.1"}:
+        raise RemoteProtocolError("HTTP/1.1 is spoken here", 505, "http_version")
+    method = request.method.decode("ascii")
+    path, query = _split_target(request.target.decode("ascii"))
+    chunked = b"transfer-encoding" in fields
+    options = {option.strip().lower() for option in fields.get(b"connection", b"").split(b",")}
+    keep_alive = request.http_version == b"1.1" and b"close" not in options
+
+    def text(name: bytes) -> str:
+        return fields.get(name, b"").decode("latin-1")
+
+    cookie = _kept_cookies((value for name, value in request.headers if name == b"cookie"), cookies)
+    texts: tuple[str, ...] = (
+        path,
+        query,
+        text(b"content-type").partition(";")[0].strip().lower(),
+        cookie,
+        text(b"origin"),
+        text(b"host"),
+        text(b"last-event-id"),
+    )
+    kept = (
+        bool(digest)
+        and method in _KEPT_METHODS
+        and _UNKEPT.isdisjoint(fields)
+        and sum(map(len, texts)) <= MAX_KEPT
+    )
+    if kept:
+        texts = tuple(map(sys.intern, texts))  # the same few for all clients, but for cookies
+    path, query, content_type, cookie, origin, host, last_event_id = texts
+    return Head(
+        method=sys.intern(method) if kept else method,
+        path=path,
+        query=query,
+        content_length=CHUNKED if chunked else int(fields.get(b"content-length", b"0")),
+        keep_alive=keep_alive,
+        http_version="1.1" if request.http_version == b"1.1" else "1.0",
+        content_type=content_type,
+        cookie=cookie,
+        origin=origin,
+        host=host,
+        authorization=text(b"authorization"),
+        api_key=text(b"x-api-key"),
+        last_event_id=last_event_id,
+        upgrade=text(b"upgrade").lower(),
+        plain=kept and keep_alive,
+        digest=digest if kept else b"",
+        raw=b"" if kept else raw,
+    )
+
+
+def _split_target(target: str) -> tuple[str, str]:
+    """Path and query of a request target in origin, absolute or asterisk form."""
+    if not target.startswith("/") and target != "*":
+        absolute = _ABSOLUTE.fullmatch(target)
+        if absolute is None:
+            raise RemoteProtocolError("the request target is not a path")
+        target = absolute[1] if absolute[1].startswith("/") else "/" + absolute[1]
+    path, _, query = target.partition("?")
+    return path, query
+
+
+def _kept_cookies(headers: Iterable[bytes], names: frozenset[str]) -> str:
+    kept = []
+    for header in headers:
+        for part in header.decode("latin-1").split(";"):
+            name, mark, value = part.strip().partition("=")
+            if mark and name in names:
+                kept.append(f"{name}={value}")
+    return "; ".join(kept)

@@ -1,12 +1,16 @@
-"""Signatures; being filled in."""
+"""What the connections of one listener share, so that each of them is small."""
 
 from __future__ import annotations
 
-import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from node.http.connection import HttpConnection
+from node.http.head_cache import HeadCache
+from node.websocket.settings import WebSocketSettings
+
 if TYPE_CHECKING:
+    from node.connection import ClientSocket
     from node.http.connection import HttpHandler
     from node.reactor import Reactor
     from node.stats import Stats
@@ -19,18 +23,16 @@ class HttpSettings:
     max_head: int = 16 * 1024  # bytes
     max_body: int = 1024 * 1024  # bytes
     head_timeout: float = 10.0  # seconds from a head's first byte to its last
-    min_body_rate: int = 8 * 1024  # bytes a second, after head_timeout's worth of grace
-    idle_timeout: float = 75.0  # seconds between requests
-    drain_bytes: int = 16 * 1024 * 1024
-    drain_timeout: float = 5.0  # seconds
-    cookies: frozenset[str] = frozenset({"BAYEUX_BROWSER"})  # the cookies that Head.cookie keeps
-    ping_interval: float = 25.0  # seconds of silence after which a WebSocket is pinged
-    pong_timeout: float = 20.0  # seconds
-    max_message: int = 1024 * 1024  # bytes of a WebSocket message
+    min_body_rate: int = 8 * 1024  # bytes a second, on top of head_timeout
+    idle_timeout: float = 75.0  # seconds between requests; never while an answer is held
+    drain_bytes: int = 16 * 1024 * 1024  # of a body that is too large, before the answer
+    drain_timeout: float = 5.0  # seconds of the same
+    cookies: frozenset[str] = frozenset({"BAYEUX_BROWSER"})  # those that Head.cookie keeps
+    websocket: WebSocketSettings = field(default_factory=WebSocketSettings)
 
 
 class HttpService:
-    """One listener's connections: what they share, so that each of them is small."""
+    """One listener: its handler, its settings, its head cache."""
 
     def __init__(
         self,
@@ -39,12 +41,22 @@ class HttpService:
         stats: Stats,
         settings: HttpSettings | None = None,
     ) -> None:
-        raise NotImplementedError
+        self.reactor = reactor
+        self.handler = handler
+        self.stats = stats
+        self.settings = settings or HttpSettings()
+        self.heads = HeadCache()
+        self.draining = False  # every answer says that it is the last on its connection
 
-    def accept(self, sock: socket.socket) -> None:
+    def accept(self, sock: ClientSocket) -> None:
         """Take an accepted, non-blocking socket."""
-        raise NotImplementedError
+        self.reactor.register(HttpConnection(self, sock))
+        self.stats.connections["http"] += 1
 
     def drain(self) -> None:
-        """From now on every answer says `Connection: close`; connections between requests end."""
-        raise NotImplementedError
+        """From now on every answer says `Connection: close`, and is followed by one.
+
+        Connections between requests stay until they ask again: closing one just
+        as its client sends would be an error to that client.
+        """
+        self.draining = True

@@ -2,5 +2,12 @@
 
 from node.websocket.connection import WebSocketConnection, WebSocketReceiver
 from node.websocket.frames import CloseCode, text_frame
+from node.websocket.settings import WebSocketSettings
 
-__all__ = ["CloseCode", "WebSocketConnection", "WebSocketReceiver", "text_frame"]
+__all__ = [
+    "CloseCode",
+    "WebSocketConnection",
+    "WebSocketReceiver",
+    "WebSocketSettings",
+    "text_frame",
+]

@@ -1,0 +1,231 @@
+"""How requests are read from one client's connection.
+
+    READING ──► BUSY ──► READING        a request is with the handler, then answered
+                  │  └──► PENDING       answered; its tail or pipelined input waits for a turn
+                  ├─────► STREAMING     a response without end is being sent
+                  └─────► SPENT         upgraded, finished, or lost
+
+A request whose head repeats the connection's last one, and whose body came
+along with it, takes the short way through `_take`; everything else is parsed.
+Answering is the subclass's part.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from node.connection import ClientSocket, Connection
+from node.errors import RemoteProtocolError
+from node.http import responses
+from node.http.body import ChunkedBody, SizedBody
+from node.http.guard import check_part
+from node.http.head import CHUNKED, Head, parse
+
+if TYPE_CHECKING:
+    import h11
+
+    from node.http.body import Body
+    from node.http.service import HttpService
+
+READING: Final = 0  # a request may come; perhaps part of it has
+BUSY: Final = 1  # a request is outstanding
+PENDING: Final = 2  # answered, but the answer, or input that came early, waits for a turn
+STREAMING: Final = 3
+SPENT: Final = 4
+
+READ_AHEAD: Final = 64 * 1024  # bytes taken from a client that does not wait for its answers
+_LINE_END: Final = b"\r\n"
+_HEAD_END: Final = b"\r\n\r\n"
+
+
+class RequestReader(Connection):
+    """Turns input into requests, one outstanding at a time, and hands them to `_handle`."""
+
+    __slots__ = ("_body", "_head", "_partial", "_service", "_state")
+
+    def __init__(self, service: HttpService, sock: ClientSocket) -> None:
+        super().__init__(service.reactor, sock)
+        self._service = service
+        self._state = READING
+        self._head: Head | None = None  # of the outstanding request; else the last, if remembered
+        self._partial = b""  # input not looked at: part of a head, or pipelined requests
+        self._body: Body | None = None  # a body on its way
+
+    def _handle(self, head: Head, body: bytes) -> None:
+        """Have the request that is now outstanding handled."""
+        raise NotImplementedError
+
+    def on_readable(self) -> None:
+        if self._state == PENDING:
+            self.pause_reading()  # until its turn comes: the end of input must not overtake it
+            return
+        body = self._body
+        data = self.read() if body is None else self.read(body.read_size)
+        if not data:
+            return
+        if self._state != READING:
+            self._partial += data
+            if len(self._partial) > READ_AHEAD:
+                self.pause_reading()
+        elif body is not None:
+            self._feed(body, data)
+        elif self._partial:
+            self._take(self._partial + data)
+        else:
+            self._take(data)
+
+    def on_again(self) -> None:
+        if self._state == PENDING and self.writable:
+            data, self._partial = self._partial, b""
+            self._state = READING
+            if data:
+                self._take(data)
+            reads_on = self._state == READING or len(self._partial) <= READ_AHEAD // 2
+            if reads_on and not self.closed:
+                self.resume_reading()
+        super().on_again()
+
+    def _take(self, data: bytes) -> None:
+        """Serve the request that `data` begins with, if it is all there."""
+        service = self._service
+        end = data.find(_HEAD_END) + 4
+        if end < 4 or end > service.settings.max_head:
+            self._wait_for_head(data)
+            return
+        digest = service.heads.digest(data[:end])
+        head = self._head
+        parser = None
+        if head is not None and head.digest == digest:
+            service.stats.head_cache_hits += 1
+        else:
+            if data.startswith(_LINE_END):
+                self._skip_empty_lines(data)
+                return
+            try:
+                head, parser = self._learn(data[:end], digest)
+            except RemoteProtocolError as error:
+                self._refuse(error)
+                return
+        if self._partial:
+            self.reactor.clear_deadline(self)
+        length = head.content_length
+        whole = end + length
+        if length == CHUNKED or whole > len(data) or length > service.settings.max_body:
+            self._begin_body(head, parser, data[end:])
+            return
+        self._head = head
+        self._partial = data[whole:]
+        self._state = BUSY
+        self._handle(head, data[end:whole])
+
+    def _learn(self, head: bytes, digest: bytes) -> tuple[Head, h11.Connection | None]:
+        """What a head says that is not the connection's last one again."""
+        service = self._service
+        known = service.heads.find(digest)
+        if known is not None:
+            service.stats.head_cache_hits += 1
+            return known, None
+        service.stats.head_cache_misses += 1
+        parsed, parser = parse(head, service.settings.cookies, digest)
+        service.heads.remember(parsed)
+        return parsed, parser
+
+    def _wait_for_head(self, data: bytes) -> None:
+        """No (acceptable) end of a head is in `data`."""
+        if data.startswith(_LINE_END):
+            self._skip_empty_lines(data)
+            return
+        try:
+            check_part(data, self._service.settings.max_head)
+        except RemoteProtocolError as error:
+            self._refuse(error)
+            return
+        if not self._partial:
+            self.reactor.set_deadline(self, self._service.settings.head_timeout)
+        self._partial = data
+
+    def _skip_empty_lines(self, data: bytes) -> None:
+        # RFC 9112 section 2.2: ignore empty lines before a request.
+        start = 0
+        while data.startswith(_LINE_END, start):
+            start += 2
+        if start < len(data):
+            self._take(data[start:])
+        else:
+            if self._partial:
+                self.reactor.clear_deadline(self)
+            self._partial = b""
+
+    # -- bodies that come in pieces ---------------------------------------------------
+
+    def _begin_body(self, head: Head, parser: h11.Connection | None, data: bytes) -> None:
+        settings = self._service.settings
+        body: Body
+        if head.content_length == CHUNKED and parser is not None:
+            body = ChunkedBody(head, parser, settings.max_body)
+            length = settings.max_body
+        else:
+            body = SizedBody(head, settings.max_body)
+            length = head.content_length
+        if head.expects_continue and not data:
+            if body.excess:
+                self._refuse(_too_large(settings.max_body))
+                return
+            self.send(responses.CONTINUE)
+        self._head = head
+        self._partial = b""
+        self._body = body
+        patience = settings.head_timeout + length / settings.min_body_rate
+        self.reactor.set_deadline(self, settings.drain_timeout if body.excess else patience)
+        if data:
+            self._feed(body, data)
+
+    def _feed(self, body: Body, data: bytes) -> None:
+        settings = self._service.settings
+        fitted = not body.excess
+        try:
+            rest = body.feed(data)
+        except RemoteProtocolError as error:
+            self._refuse(error)
+            return
+        if rest is None:
+            if body.excess and body.received > settings.drain_bytes:
+                self._refuse(_too_large(settings.max_body))
+            elif body.excess and fitted:
+                self.reactor.set_deadline(self, settings.drain_timeout)
+            return
+        if body.excess:
+            self._refuse(_too_large(settings.max_body))
+            return
+        self.reactor.clear_deadline(self)
+        self._body = None
+        self._partial = rest
+        self._state = BUSY
+        self._handle(body.head, body.content)
+
+    # -- input that comes to nothing -----------------------------------------------------
+
+    def _refuse(self, error: RemoteProtocolError) -> None:
+        """Answer what cannot be taken for a request, and close."""
+        self._service.stats.http_requests["refused", error.status] += 1
+        body = responses.error_body(error.code, str(error))
+        self._body = None
+        self._partial = b""
+        self.send(responses.closing(responses.response(error.status, body)))
+        self.finish()
+
+    def on_deadline(self) -> None:
+        if self._body is not None and self._body.excess:
+            self._refuse(_too_large(self._service.settings.max_body))
+        else:
+            self._refuse(RemoteProtocolError("the request came too slowly", 408, "timeout"))
+
+    def on_sweep(self, clock: int) -> None:
+        if clock - self.seen > self._service.settings.idle_timeout and (
+            self._state == READING or not self.writable
+        ):
+            self.lost()
+
+
+def _too_large(limit: int) -> RemoteProtocolError:
+    return RemoteProtocolError(f"a body may have {limit} bytes", 413, "too_large")

@@ -28,10 +28,16 @@ def configure_logging(level: str = "info", form: str = "auto", **context: str) -
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     if pretty:
-        processors.append(structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()))
+        processors.append(
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+            )
+        )
     else:
+        # Without local variables: among them are session ids and secrets.
+        transform = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
         processors += [
-            structlog.processors.dict_tracebacks,
+            structlog.processors.ExceptionRenderer(transform),
             structlog.processors.JSONRenderer(),
         ]
     structlog.configure(

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from cluster_process import ClusterProcess
 
 if TYPE_CHECKING:

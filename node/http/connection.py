@@ -60,7 +60,7 @@ class HttpConnection(RequestReader):
         if self._state != BUSY or head is None:
             self._refuse_answer()
             return
-        if not head.plain or self._service.draining:
+        if not head.shape.plain or self._service.draining:
             self._respond_unusual(head, data)
             return
         self.seen = self.reactor.clock

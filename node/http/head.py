@@ -7,7 +7,6 @@ as its connection: it holds short, shared strings and no header list.
 from __future__ import annotations
 
 import re
-import sys
 from typing import TYPE_CHECKING, Final
 
 import h11
@@ -32,31 +31,97 @@ _UNKEPT: Final = frozenset(
 _CODES: Final = {431: "too_large", 501: "not_implemented"}
 
 
-class Head(msgspec.Struct, frozen=True, gc=False):
-    """What a request's head says.
-
-    Strings are empty where the header is missing. `path` and `query` are as
-    sent, not percent-decoded. `plain` means: remembered, HTTP/1.1, kept alive,
-    not HEAD; such a request is answered with shared prebuilt bytes.
-    """
+class Shape(msgspec.Struct, frozen=True, gc=False):
+    """What a head says but for its cookies: the same for many clients, and shared by them."""
 
     method: str
     path: str
-    query: str  # without the "?"
-    content_length: int  # bytes; CHUNKED for a chunked body
+    query: str
+    content_length: int
     keep_alive: bool
-    http_version: str  # "1.0" or "1.1"
-    content_type: str  # media type in lower case, without parameters
-    cookie: str  # "name=value; …": only the cookies that the settings name
+    http_version: str
+    content_type: str
     origin: str
     host: str
     authorization: str
-    api_key: str  # X-API-Key
+    api_key: str
     last_event_id: str
-    upgrade: str  # in lower case: "websocket"
-    plain: bool = False
+    upgrade: str
+    plain: bool
+
+
+class Head(msgspec.Struct, frozen=True, gc=False):
+    """What a request's head says. Strings are empty where the header is missing."""
+
+    shape: Shape
+    cookie: str  # "name=value; …": only the cookies that the settings name
     digest: bytes = b""  # the head cache's; empty for a head that is never remembered
     raw: bytes = b""  # the whole head, only where it is never remembered
+
+    @property
+    def method(self) -> str:
+        return self.shape.method
+
+    @property
+    def path(self) -> str:
+        """As sent, not percent-decoded, without the query."""
+        return self.shape.path
+
+    @property
+    def query(self) -> str:
+        """As sent, without the "?"."""
+        return self.shape.query
+
+    @property
+    def content_length(self) -> int:
+        """Bytes; CHUNKED for a chunked body."""
+        return self.shape.content_length
+
+    @property
+    def keep_alive(self) -> bool:
+        return self.shape.keep_alive
+
+    @property
+    def http_version(self) -> str:
+        """Either "1.0" or "1.1"."""
+        return self.shape.http_version
+
+    @property
+    def content_type(self) -> str:
+        """The media type in lower case, without parameters."""
+        return self.shape.content_type
+
+    @property
+    def origin(self) -> str:
+        return self.shape.origin
+
+    @property
+    def host(self) -> str:
+        return self.shape.host
+
+    @property
+    def authorization(self) -> str:
+        """The value of `Authorization`, scheme included."""
+        return self.shape.authorization
+
+    @property
+    def api_key(self) -> str:
+        """The value of `X-API-Key`."""
+        return self.shape.api_key
+
+    @property
+    def last_event_id(self) -> str:
+        return self.shape.last_event_id
+
+    @property
+    def upgrade(self) -> str:
+        """In lower case: "websocket"."""
+        return self.shape.upgrade
+
+    @property
+    def plain(self) -> bool:
+        """Remembered, HTTP/1.1, kept alive, not HEAD: shared prebuilt bytes answer it."""
+        return self.shape.plain
 
     @property
     def expects_continue(self) -> bool:
@@ -129,16 +194,25 @@ def _boil_down(request: h11.Request, raw: bytes, cookies: frozenset[str], digest
     def text(name: bytes) -> str:
         return fields.get(name, b"").decode("latin-1")
 
-    cookie = _kept_cookies((value for name, value in request.headers if name == b"cookie"), cookies)
-    texts: tuple[str, ...] = (
-        path,
-        query,
-        text(b"content-type").partition(";")[0].strip().lower(),
-        cookie,
-        text(b"origin"),
-        text(b"host"),
-        text(b"last-event-id"),
+    shape = Shape(
+        method=method,
+        path=path,
+        query=query,
+        content_length=CHUNKED if chunked else int(fields.get(b"content-length", b"0")),
+        keep_alive=keep_alive,
+        http_version="1.1" if request.http_version == b"1.1" else "1.0",
+        content_type=text(b"content-type").partition(";")[0].strip().lower(),
+        origin=text(b"origin"),
+        host=text(b"host"),
+        authorization=text(b"authorization"),
+        api_key=text(b"x-api-key"),
+        last_event_id=text(b"last-event-id"),
+        upgrade=text(b"upgrade").lower(),
+        plain=keep_alive and method in _KEPT_METHODS,
     )
+    headers = [value for name, value in request.headers if name == b"cookie"]
+    cookie = _kept_cookies(headers, cookies) if headers else ""
+    texts = (path, query, cookie, shape.content_type, shape.origin, shape.host, shape.last_event_id)
     kept = (
         bool(digest)
         and method in _KEPT_METHODS
@@ -146,27 +220,8 @@ def _boil_down(request: h11.Request, raw: bytes, cookies: frozenset[str], digest
         and sum(map(len, texts)) <= MAX_KEPT
     )
     if kept:
-        texts = tuple(map(sys.intern, texts))  # the same few for all clients, but for cookies
-    path, query, content_type, cookie, origin, host, last_event_id = texts
-    return Head(
-        method=sys.intern(method) if kept else method,
-        path=path,
-        query=query,
-        content_length=CHUNKED if chunked else int(fields.get(b"content-length", b"0")),
-        keep_alive=keep_alive,
-        http_version="1.1" if request.http_version == b"1.1" else "1.0",
-        content_type=content_type,
-        cookie=cookie,
-        origin=origin,
-        host=host,
-        authorization=text(b"authorization"),
-        api_key=text(b"x-api-key"),
-        last_event_id=last_event_id,
-        upgrade=text(b"upgrade").lower(),
-        plain=kept and keep_alive,
-        digest=digest if kept else b"",
-        raw=b"" if kept else raw,
-    )
+        return Head(shape, cookie, digest)
+    return Head(msgspec.structs.replace(shape, plain=False), cookie, raw=raw)
 
 
 def _split_target(target: str) -> tuple[str, str]:

@@ -108,7 +108,7 @@ class RequestReader(Connection):
                 return
         if self._partial:
             self.reactor.clear_deadline(self)
-        length = head.content_length
+        length = head.shape.content_length
         whole = end + length
         if length == CHUNKED or whole > len(data) or length > service.settings.max_body:
             self._begin_body(head, parser, data[end:])
@@ -127,8 +127,7 @@ class RequestReader(Connection):
             return known, None
         service.stats.head_cache_misses += 1
         parsed, parser = parse(head, service.settings.cookies, digest)
-        service.heads.remember(parsed)
-        return parsed, parser
+        return service.heads.remember(parsed), parser
 
     def _wait_for_head(self, data: bytes) -> None:
         """No (acceptable) end of a head is in `data`."""

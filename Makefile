@@ -32,6 +32,8 @@ lint: $(VENV)/.dev
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@git ls-files '*.py' 2>/dev/null | xargs -r wc -l | \
+		awk '$$1 > 350 && $$2 != "total" {print $$2 ": " $$1 " lines; does it still tell one story?"}'
 
 fmt: $(VENV)/.dev
 	@$(BIN)/ruff check --fix-only --exit-zero .

@@ -92,7 +92,7 @@ client.addEventListener("state", ({ detail: { state, transport, retryIn, reason 
   const words = {
     connecting: () => "Connecting…",
     connected: () => `Connected by ${TRANSPORTS[transport]}`,
-    waiting: () => `Offline, ${reason}. Next try in ${Math.ceil(retryIn / 1000)} s`,
+    waiting: () => `Not connected: ${reason}. Next try in ${Math.ceil(retryIn / 1000)} s`,
     stopped: () => (reason ? `Ended by the server: ${reason}` : "Disconnected"),
   };
   byId("state").textContent = words[state]();
@@ -100,6 +100,7 @@ client.addEventListener("state", ({ detail: { state, transport, retryIn, reason 
 
 byId("retry").addEventListener("click", () => client.retryNow());
 addEventListener("online", () => client.retryNow());
+addEventListener("offline", () => client.doubt("this device has no network"));
 
 byId("transports").addEventListener("change", ({ target }) => useTransport(target.value));
 

@@ -92,6 +92,11 @@ export class Bayeux extends EventTarget {
     this.#endPause();
   }
 
+  /** The connection is thought to be dead, though nothing has failed yet: open another. */
+  doubt(why) {
+    if (this.#transport) this.#drop(BayeuxError.lost(why));
+  }
+
   /** What a reloaded page needs to go on with this session, or null. It holds the secret. */
   snapshot() {
     if (!this.#clientId) return null;

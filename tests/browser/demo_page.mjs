@@ -1,0 +1,319 @@
+/**
+ * The demo page in a real Chromium, one scenario a run:
+ *
+ *   node demo_page.mjs SCENARIO '{"urls": […], "chromium": "…", "shots": "…", "key": "…"}'
+ *
+ * Ends with status 0 if everything was as it must be; otherwise says what was not.
+ */
+
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { chromium } from "playwright-core";
+
+const [name, words] = process.argv.slice(2);
+const { urls, chromium: executablePath, shots, key } = JSON.parse(words);
+const LIMIT = 10_000; // ms for anything to appear
+const DESKTOP = { viewport: { width: 1360, height: 820 } };
+const PHONE = { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true };
+
+const browser = await chromium.launch({
+  executablePath,
+  args: [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+  ],
+});
+
+/** The page on one node, connected; faults of the page fail the scenario. */
+async function visit(context, node, { transport = "WebSocket" } = {}) {
+  const page = await context.newPage();
+  page.setDefaultTimeout(LIMIT);
+  page.faults = [];
+  page.on("pageerror", (error) => page.faults.push(String(error)));
+  page.on("console", (line) => line.type() === "error" && page.faults.push(line.text()));
+  await page.goto(urls[node]);
+  await connected(page, transport);
+  return page;
+}
+
+const newContext = (options = DESKTOP) => browser.newContext(options);
+const connected = (page, transport) => shows(page, "#state", `Connected by ${transport}`);
+const shows = (page, selector, text) =>
+  page.locator(selector).filter({ hasText: text }).first().waitFor();
+const count = (page, selector, text) => page.locator(selector).filter({ hasText: text }).count();
+const addressOf = (page) => page.locator("#address").textContent();
+const said = (page, text) => shows(page, "#room-feed .text", text);
+const told = (page, text) => shows(page, "#direct-feed .text", text);
+
+async function say(page, text) {
+  await page.fill("#room-text", text);
+  await page.press("#room-text", "Enter");
+}
+
+async function tell(page, address, text) {
+  await page.fill("#direct-to", address);
+  await page.fill("#direct-text", text);
+  await page.press("#direct-text", "Enter");
+}
+
+/** Three tabs of one browser, each on another node. */
+async function threeTabs(options) {
+  const context = await newContext();
+  return Promise.all([0, 1, 2].map((node) => visit(context, node, options)));
+}
+
+async function converse(pages) {
+  for (const [node, page] of pages.entries()) await page.fill("#name", `Node ${node}`);
+  for (const [node, page] of pages.entries()) {
+    const text = `from ${node} at ${Date.now()}`;
+    await say(page, text);
+    for (const other of pages) await said(other, text);
+  }
+  const orders = await Promise.all(pages.map((page) => page.locator("#room-feed .text").allTextContents()));
+  assert.deepEqual(orders[1].slice(-3), orders[0].slice(-3), "one order on all nodes");
+  assert.deepEqual(orders[2].slice(-3), orders[0].slice(-3), "one order on all nodes");
+}
+
+async function whisper(from, to, other) {
+  const text = `between us at ${Date.now()}`;
+  await tell(from, await addressOf(to), text);
+  await told(to, text);
+  await told(from, text);
+  assert.equal(await count(other, ".text", text), 0, "nobody else sees a direct message");
+}
+
+const scenarios = {
+  async group() {
+    await converse(await threeTabs());
+  },
+
+  async direct() {
+    const [zero, one, two] = await threeTabs();
+    const addresses = await Promise.all([zero, one, two].map(addressOf));
+    assert.equal(new Set(addresses).size, 3);
+    await whisper(two, zero, one);
+    // The receiver can answer at once: the address is filled in.
+    await zero.fill("#direct-text", "and back");
+    await zero.press("#direct-text", "Enter");
+    await told(two, "and back");
+    // A click on a sender in a room fills it in as well.
+    await say(one, "write to me");
+    await said(two, "write to me");
+    await two.locator("#room-feed button.sender").last().click();
+    assert.equal(await two.inputValue("#direct-to"), addresses[1]);
+  },
+
+  async longPolling() {
+    const pages = await threeTabs();
+    const before = await Promise.all(pages.map(addressOf));
+    for (const page of pages) {
+      await page.locator("#transports span", { hasText: "Long-polling" }).click();
+      await connected(page, "long-polling");
+    }
+    await converse(pages);
+    await whisper(pages[2], pages[0], pages[1]);
+    assert.deepEqual(await Promise.all(pages.map(addressOf)), before, "the sessions went on");
+    for (const page of pages) {
+      await page.locator("#transports span", { hasText: "Automatic" }).click();
+      await connected(page, "WebSocket");
+    }
+    await converse(pages);
+    assert.deepEqual(await Promise.all(pages.map(addressOf)), before, "the sessions went on");
+  },
+
+  async fallback() {
+    const context = await newContext();
+    await context.routeWebSocket(/bayeux/, (socket) => socket.close());
+    const pages = await Promise.all(
+      [0, 1, 2].map((node) => visit(context, node, { transport: "long-polling" })),
+    );
+    await converse(pages);
+    await whisper(pages[2], pages[0], pages[1]);
+  },
+
+  async reload() {
+    const context = await newContext();
+    const [zero, one] = [await visit(context, 0), await visit(context, 1)];
+    await say(one, "before the reload");
+    await said(zero, "before the reload");
+    const address = await addressOf(zero);
+    for (const transport of ["WebSocket", "long-polling"]) {
+      await zero.locator(`#transports span`, { hasText: new RegExp(transport, "i") }).click();
+      await connected(zero, transport);
+      const reloading = zero.reload();
+      await say(one, `during the reload by ${transport}`);
+      await reloading;
+      await connected(zero, transport);
+      assert.equal(await addressOf(zero), address, "the session went on");
+      await said(zero, "before the reload");
+      await said(zero, `during the reload by ${transport}`);
+      await say(zero, `after the reload by ${transport}`);
+      await said(one, `after the reload by ${transport}`);
+      assert.equal(await count(zero, ".text", `during the reload by ${transport}`), 1);
+    }
+  },
+
+  async offline() {
+    const context = await newContext();
+    await context.routeWebSocket(/bayeux/, (socket) => socket.close());
+    const zero = await visit(context, 0, { transport: "long-polling" });
+    const one = await visit(await newContext(), 1);
+    const address = await addressOf(zero);
+    await context.setOffline(true);
+    await shows(zero, "#state", "Not connected");
+    await say(zero, "kept");
+    await shows(zero, "#room-error", "Not sent");
+    assert.equal(await zero.inputValue("#room-text"), "kept", "what was not sent is given back");
+    await say(one, "missed by nobody");
+    await context.setOffline(false);
+    await connected(zero, "long-polling");
+    await said(zero, "missed by nobody");
+    assert.equal(await addressOf(zero), address, "the session went on");
+    zero.faults = []; // the browser reports requests that failed while it was offline
+  },
+
+  async refusals() {
+    const [zero, one] = await threeTabs();
+    const address = await addressOf(one);
+    await tell(zero, `${address.slice(0, -4)}AAAA`, "is anybody there?");
+    await shows(zero, "#direct-error", "There is no session with that address. (404");
+    assert.equal(await zero.inputValue("#direct-text"), "is anybody there?");
+    await zero.fill("#join-name", "not a room");
+    await zero.press("#join-name", "Enter");
+    assert.equal(await count(zero, "#room-list button", "not a room"), 0);
+    await zero.locator("#leave").click();
+    await shows(zero, "#room-feed", "You are in no room");
+    await say(one, "to those who stayed");
+    await said(one, "to those who stayed");
+    assert.equal(await count(zero, ".text", "to those who stayed"), 0);
+  },
+
+  async rooms() {
+    const context = await newContext();
+    const [zero, two] = [await visit(context, 0), await visit(context, 2)];
+    for (const page of [zero, two]) {
+      await page.fill("#join-name", "launch");
+      await page.press("#join-name", "Enter");
+      await shows(page, "#room-channel", "/chat/launch");
+    }
+    await say(two, "ignition");
+    await said(zero, "ignition");
+    await zero.locator("#room-list button", { hasText: "lobby" }).click();
+    assert.equal(await count(zero, ".text", "ignition"), 0, "a room shows its own messages");
+    await say(two, "lift-off");
+    await shows(zero, "#room-list .badge", "1");
+    await zero.locator("#room-list button", { hasText: "launch" }).click();
+    await said(zero, "lift-off");
+    assert.equal(await count(zero, "#room-list .badge", ""), 0);
+  },
+
+  async markup() {
+    const [zero, one] = await threeTabs();
+    const nasty = `<img src=x onerror="document.title='owned'"><b>bold</b>`;
+    await one.fill("#name", "<i>name</i>");
+    await say(one, nasty);
+    await said(zero, nasty);
+    await tell(one, await addressOf(zero), nasty);
+    await told(zero, nasty);
+    assert.equal(await zero.locator(".feed img, .feed b:not(.sender), .feed i").count(), 0);
+    assert.equal(await zero.title(), "cometring");
+  },
+
+  async secrets() {
+    const context = await newContext();
+    const traffic = [];
+    context.on("request", (request) => {
+      traffic.push(JSON.stringify(request.headers()), request.url(), request.postData() ?? "");
+    });
+    context.on("response", async (response) => {
+      if (response.request().resourceType() !== "fetch") traffic.push(await response.text());
+    });
+    context.on("page", (page) => {
+      page.on("websocket", (socket) => {
+        socket.on("framesent", ({ payload }) => traffic.push(payload));
+        socket.on("framereceived", ({ payload }) => traffic.push(payload));
+      });
+    });
+    const [zero, two] = [await visit(context, 0), await visit(context, 2)];
+    await whisper(two, zero, zero === two ? zero : await visit(context, 1));
+    const all = traffic.join("\n");
+    assert.match(all, /bayeux\.js|#channels/, "the traffic was seen");
+    assert.ok(!all.includes(key), "no API key crosses the wire");
+    assert.doesNotMatch(all, /"authorization"|x-api-key/i);
+    const secrets = [...all.matchAll(/"clientId":"([^"]+)"/g)].map((match) => match[1]);
+    assert.ok(new Set(secrets).size >= 3, "the sessions were seen");
+    for (const page of [zero, two]) {
+      const html = await page.content();
+      for (const secret of secrets) assert.ok(!html.includes(secret), "a session id is not shown");
+    }
+  },
+
+  async screenshots() {
+    const light = await visit(await newContext(), 0);
+    const dark = await visit(await newContext({ ...DESKTOP, colorScheme: "dark" }), 1);
+    const phone = await visit(await newContext(PHONE), 2);
+    await light.screenshot({ path: join(shots, "empty.png") });
+    await light.fill("#name", "Ada");
+    await dark.fill("#name", "Grace");
+    await phone.locator("[data-shows=you]").click();
+    await phone.fill("#name", "Edsger");
+    await phone.screenshot({ path: join(shots, "phone-you.png") });
+    await phone.locator("[data-shows=rooms]").click();
+    const lines = [
+      [light, "Good morning! I am on the first node. Is anybody on another one?"],
+      [dark, "On the second. Same room, and the same order of messages for all of us."],
+      [phone, "Third node, from a phone."],
+      [phone, "Shall we pull the plug on one of them and see?"],
+      [dark, "Later today. First the launch checklist, it is in the other room."],
+    ];
+    for (const [page, text] of lines) {
+      await say(page, text);
+      for (const other of [light, dark, phone]) await said(other, text);
+    }
+    for (const page of [dark, light]) {
+      await page.fill("#join-name", "launch");
+      await page.press("#join-name", "Enter");
+      await shows(page, "#room-channel", "/chat/launch");
+    }
+    await light.locator("#room-list button", { hasText: "lobby" }).click();
+    await say(dark, "Checklist: ring healthy, three of three nodes.");
+    await shows(light, "#room-list .badge", "1");
+    await light.locator("#room-feed button.sender", { hasText: "Edsger" }).first().click();
+    await light.fill("#direct-text", "Which node may I unplug?");
+    await light.press("#direct-text", "Enter");
+    await shows(phone, "#direct-badge", "1");
+    await phone.screenshot({ path: join(shots, "phone.png") });
+    await phone.locator("[data-shows=direct]").click();
+    await told(phone, "Which node");
+    await phone.fill("#direct-text", "Mine. I will be on another one before you blink.");
+    await phone.locator("#direct-form button").click();
+    await told(light, "before you blink");
+    await light.locator("#name").focus();
+    await light.waitForTimeout(1200); // the spark has landed
+    await light.screenshot({ path: join(shots, "light.png") });
+    await dark.screenshot({ path: join(shots, "dark.png") });
+    await phone.screenshot({ path: join(shots, "phone-direct.png") });
+    for (const page of [light, dark, phone]) {
+      const [inner, outer] = await page.evaluate(() => [
+        document.documentElement.scrollWidth, innerWidth,
+      ]);
+      assert.ok(inner <= outer, "nothing sticks out to the side");
+    }
+  },
+};
+
+try {
+  await scenarios[name]();
+  for (const context of browser.contexts()) {
+    for (const page of context.pages()) assert.deepEqual(page.faults ?? [], [], page.url());
+  }
+} catch (error) {
+  for (const [i, page] of browser.contexts().flatMap((context) => context.pages()).entries()) {
+    await page.screenshot({ path: join(shots, `failed-${name}-${i}.png`) });
+    console.log(`page ${i} ${page.url()}\n${await page.locator("body").innerText()}\n`);
+  }
+  console.log(error);
+  process.exitCode = 1;
+} finally {
+  await browser.close();
+}

@@ -263,8 +263,8 @@ const scenarios = {
       [light, "Good morning! I am on the first node. Is anybody on another one?"],
       [dark, "On the second. Same room, and the same order of messages for all of us."],
       [phone, "Third node, from a phone."],
-      [phone, "Shall we pull the plug on one of them and see?"],
-      [dark, "Later today. First the launch checklist, it is in the other room."],
+      [phone, "One hop away from both of you, if I read the ring right."],
+      [dark, "You do. The launch checklist is in the other room."],
     ];
     for (const [page, text] of lines) {
       await say(page, text);
@@ -279,15 +279,15 @@ const scenarios = {
     await say(dark, "Checklist: ring healthy, three of three nodes.");
     await shows(light, "#room-list .badge", "1");
     await light.locator("#room-feed button.sender", { hasText: "Edsger" }).first().click();
-    await light.fill("#direct-text", "Which node may I unplug?");
+    await light.fill("#direct-text", "Just between us: how does it feel on a phone?");
     await light.press("#direct-text", "Enter");
     await shows(phone, "#direct-badge", "1");
     await phone.screenshot({ path: join(shots, "phone.png") });
     await phone.locator("[data-shows=direct]").click();
-    await told(phone, "Which node");
-    await phone.fill("#direct-text", "Mine. I will be on another one before you blink.");
+    await told(phone, "Just between us");
+    await phone.fill("#direct-text", "As quick as at the desk. And nobody else reads this.");
     await phone.locator("#direct-form button").click();
-    await told(light, "before you blink");
+    await told(light, "As quick as");
     await light.locator("#name").focus();
     await light.waitForTimeout(1200); // the spark has landed
     await light.screenshot({ path: join(shots, "light.png") });

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
 from cluster_process import API_KEY, ClusterProcess
 from npm_packages import require_packages
 from programs import require_program

@@ -44,7 +44,7 @@ function element(tag, className, ...children) {
 function hueOf(name) {
   let hash = 0;
   for (const character of name) hash = (hash * 31 + character.codePointAt(0)) | 0;
-  return ((hash % 360) + 360) % 360;
+  return Math.abs(hash * 137.508) % 360; // steps of the golden angle lie far apart
 }
 
 function avatar(message) {
@@ -120,7 +120,7 @@ export class Feed {
     const time = element("time", "hint", clock.format(message.at));
     time.dateTime = new Date(message.at).toISOString();
     heading.append(time);
-    if (message.to) heading.append(element("span", "hint to", "to ", element("span", "mono", message.to)));
+    if (message.to) heading.append(element("span", "hint recipient", "to ", element("span", "mono", message.to)));
     return heading;
   }
 }

@@ -10,6 +10,7 @@ Source: Maymounkov and Mazieres, "Kademlia", section 2.3.
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from kademlia.node import NodeHeap
@@ -67,11 +68,11 @@ class Lookup:
         return asked
 
     def answered(self, node: NodeId, contacts: Iterable[Contact]) -> None:
-        """`node` named `contacts`. An answer that was not asked for is ignored."""
+        """`node` named `contacts`, of which k count. An answer nobody asked for is ignored."""
         if self._open.pop(node, None) is None:
             return
         self._answered.add(node)
-        self._learn(contacts)
+        self._learn(islice(contacts, self.k))
 
     def failed(self, node: NodeId) -> None:
         """`node` cannot be reached: it takes no further part."""

@@ -28,6 +28,7 @@ class RingSettings(msgspec.Struct, frozen=True):
     redial_least: float = 0.1  # backoff of a seed: first,
     redial_most: float = 2.0  # and last step; jitter is a quarter either way
     dial_patience: float = 10.0  # a dial that is never reported on is forgotten
+    hasten: float = 0.02  # news among seekers waits so long for more of it
     crawl_every: float = 1.0  # a seeker looks up its own id so often
     answer_patience: float = 1.0  # a contact that has not answered a lookup has failed it
 
@@ -36,6 +37,6 @@ class RingSettings(msgspec.Struct, frozen=True):
     alpha: int = 3
 
     # -- bounds
-    seekers: int = 128  # the lowest ids count; the others join what those found
+    seekers: int = 1024  # nodes without a ring that are kept in mind
     joins: int = 256  # admissions waiting for the next view
     flat_limit: int = 32

@@ -39,6 +39,9 @@ class Member(msgspec.Struct, frozen=True, array_like=True):
     def with_state(self, state: MemberState) -> Member:
         return msgspec.structs.replace(self, state=state)
 
+    def renamed(self, node: NodeId) -> Member:
+        return msgspec.structs.replace(self, id=node)
+
 
 class View(msgspec.Struct, frozen=True, array_like=True, dict=True):
     """View `number` of the ring `ring` (a random 16-byte id): members sorted by id."""

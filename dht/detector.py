@@ -1,0 +1,104 @@
+"""Who is silent: a member watches its ring neighbours, and they watch it.
+
+Observers are a pure function of the view: up to three members on each side in
+the order of ids. Watching is mutual, over the links that carry data too.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from typing import TYPE_CHECKING
+
+from dht.messages import Suspicion
+
+if TYPE_CHECKING:
+    from dht.ids import NodeId
+    from dht.settings import RingSettings
+    from dht.view import Member, View
+
+
+def observers_of(view: View, node: NodeId, count: int = 6) -> tuple[NodeId, ...]:
+    """The up to `count` ring neighbours of the member `node`; they watch it, and it them."""
+    members = view.members
+    place = bisect_left(members, node, key=lambda member: member.id)
+    reach = min(count // 2, len(members) - 1)
+    steps = (step for offset in range(1, reach + 1) for step in (offset, -offset))
+    neighbours = dict.fromkeys(members[(place + step) % len(members)].id for step in steps)
+    neighbours.pop(node, None)
+    return tuple(neighbours)
+
+
+class Detector:
+    """What this node itself has seen of the members; times are monotonic seconds."""
+
+    def __init__(self, settings: RingSettings) -> None:
+        self._settings = settings
+        self._due: dict[NodeId, float] = {}  # observed member -> when its silence is suspect
+        self._gone: dict[NodeId, int] = {}  # member -> the incarnation proven gone
+        self._since: dict[NodeId, float] = {}  # member -> when a view first named it
+        self._members: dict[NodeId, Member] = {}
+
+    @property
+    def observed(self) -> tuple[NodeId, ...]:
+        """The members that this one watches, and by which it is watched."""
+        return tuple(self._due)
+
+    def install(self, view: View, me: NodeId, now: float) -> None:
+        """Watch the neighbours that `view` gives `me`; new ones have time to appear."""
+        old = self._members
+        watched = observers_of(view, me, self._settings.observers) if me in view else ()
+        renewed = {
+            node
+            for node, member in view.by_id.items()
+            if node not in old or old[node].incarnation != member.incarnation
+        }
+        fresh = now + self._settings.grace
+        self._due = {
+            node: fresh if node in renewed else self._due.get(node, fresh) for node in watched
+        }
+        self._since = {node: now if node in renewed else self._since[node] for node in view.by_id}
+        self._gone = {
+            node: incarnation
+            for node, incarnation in self._gone.items()
+            if node in view and view.by_id[node].incarnation == incarnation
+        }
+        self._members = view.by_id
+
+    def heard(self, node: NodeId, now: float) -> None:
+        """`node` is alive: it spoke, or a link to it opened."""
+        if node in self._due:
+            self._due[node] = max(self._due[node], now + self._settings.suspect_after)
+        self._gone.pop(node, None)
+
+    def gone(self, node: NodeId) -> bool:
+        """The process of `node` is proven gone; True if that is news about a member."""
+        member = self._members.get(node)
+        if member is None or self._gone.get(node) == member.incarnation:
+            return False
+        self._gone[node] = member.incarnation
+        return True
+
+    def is_new(self, node: NodeId, now: float) -> bool:
+        """Whether the member `node` may still be settling in."""
+        return now < self._since.get(node, now) + self._settings.grace
+
+    def proven_gone(self) -> frozenset[NodeId]:
+        """Members whose process is proven gone, observed or not."""
+        return frozenset(self._gone)
+
+    def excuse(self, now: float) -> None:
+        """Our own loop was late: everyone watched gets two more beats."""
+        until = now + 2 * self._settings.beat
+        self._due = {node: max(due, until) for node, due in self._due.items()}
+
+    def suspicions(self, now: float) -> tuple[Suspicion, ...]:
+        """The observed members that are silent or gone."""
+        return tuple(
+            Suspicion(node, self._members[node].incarnation, node in self._gone)
+            for node, due in self._due.items()
+            if due <= now or node in self._gone
+        )
+
+    def next_deadline(self, now: float) -> float | None:
+        """When the next silence becomes suspect; those that are suspect already do not count."""
+        return min((due for due in self._due.values() if due > now), default=None)

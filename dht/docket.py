@@ -1,0 +1,165 @@
+"""What the next view will change: applicants, wishes, the departed and the dead."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from dht.agreement import choose_voters
+from dht.dealing import deal_ids
+from dht.effects import Send
+from dht.ids import NodeId
+from dht.messages import Admitted, ViewNews
+from dht.view import Member, MemberState, View
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from random import Random
+
+    from dht.effects import Effect
+
+# A member's life. Whoever is struck off has none.
+_NEXT_STATES = {
+    MemberState.JOINING: frozenset({MemberState.ACTIVE, MemberState.LEAVING}),
+    MemberState.ACTIVE: frozenset({MemberState.LEAVING}),
+    MemberState.LEAVING: frozenset[MemberState](),
+}
+
+
+class Applicant(msgspec.Struct, frozen=True):
+    """A node that asks to be let in. `link` is the id its link has now."""
+
+    link: NodeId
+    member: Member
+    keeps_id: bool
+
+
+class Proposal(msgspec.Struct, frozen=True):
+    """A view to be, and who is let in by it: link's id -> (member id, incarnation)."""
+
+    view: View
+    admissions: dict[NodeId, tuple[NodeId, int]]
+
+    def news(self, old: View, me: NodeId, dead: Collection[NodeId]) -> list[Effect]:
+        """What `me` tells of it: the view to all of it and of `old` who live, and who is let in."""
+        let_in = {you for you, _ in self.admissions.values()}
+        told = {**old.by_id, **self.view.by_id} if self.view is not old else ()
+        news = ViewNews(self.view)
+        untold = let_in.union(dead, (me,))
+        effects: list[Effect] = [Send(node, news) for node in told if node not in untold]
+        return effects + [
+            Send(link, Admitted(you, incarnation, self.view))
+            for link, (you, incarnation) in self.admissions.items()
+        ]
+
+
+class Docket:
+    """Requests to the leader, kept until a view has answered them. Bounded: one a node."""
+
+    def __init__(self, most_applicants: int) -> None:
+        self._most_applicants = most_applicants
+        self._applicants: dict[str, Applicant] = {}  # by peer address: one process each
+        self._wishes: dict[NodeId, tuple[int, MemberState]] = {}
+        self._left: dict[NodeId, int] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._applicants or self._wishes or self._left)
+
+    def apply(self, applicant: Applicant) -> None:
+        """`applicant` wants in. With too many waiting it is ignored: it asks again."""
+        peer = applicant.member.peer
+        if peer in self._applicants or len(self._applicants) < self._most_applicants:
+            self._applicants[peer] = applicant
+
+    def wish(self, node: NodeId, incarnation: int, state: MemberState) -> None:
+        """The member `node` wants to be listed as `state`."""
+        self._wishes[node] = (incarnation, state)
+
+    def left(self, node: NodeId, incarnation: int) -> None:
+        """The member `node` has handed everything over."""
+        self._left[node] = incarnation
+
+    def clear(self) -> None:
+        """Forget everything: another leads, and will be asked."""
+        self._applicants.clear()
+        self._wishes.clear()
+        self._left.clear()
+
+    def settle(self, view: View) -> None:
+        """Drop the requests that `view` has answered, or made void."""
+        self._wishes = {
+            node: (incarnation, state)
+            for node, (incarnation, state) in self._wishes.items()
+            if _lists(view, node, incarnation) and state in _NEXT_STATES[view.by_id[node].state]
+        }
+        self._left = {n: number for n, number in self._left.items() if _lists(view, n, number)}
+
+    def propose(
+        self, view: View, leader: NodeId, dead: Collection[NodeId], rng: Random
+    ) -> Proposal | None:
+        """View number + 1 with all of it, or None if nothing would change.
+
+        Applicants are answered by it, so they are forgotten here; one that
+        `view` lists already is told so without a new view.
+        """
+        members = {node: member for node, member in view.by_id.items() if node not in dead}
+        for node, incarnation in self._left.items():
+            if _lists(view, node, incarnation):
+                members.pop(node, None)
+        self._grant_wishes(members)
+        admissions = self._admit(members, rng)
+        _keep_one_active(members, view, leader)
+        if members == view.by_id:
+            return Proposal(view, admissions) if admissions else None
+        voters = choose_voters(members.values(), view.voters)
+        return Proposal(view.successor(members, voters), admissions)
+
+    def _grant_wishes(self, members: dict[NodeId, Member]) -> None:
+        for node, (incarnation, state) in self._wishes.items():
+            member = members.get(node)
+            if (
+                member is not None
+                and member.incarnation == incarnation
+                and state in _NEXT_STATES[member.state]
+            ):
+                members[node] = member.with_state(state)
+
+    def _admit(
+        self, members: dict[NodeId, Member], rng: Random
+    ) -> dict[NodeId, tuple[NodeId, int]]:
+        by_peer = {member.peer: member for member in members.values()}
+        admissions: dict[NodeId, tuple[NodeId, int]] = {}
+        to_deal: list[Applicant] = []
+        for applicant in self._applicants.values():
+            new = applicant.member
+            old = by_peer.get(new.peer)
+            if old is not None and old.incarnation == new.incarnation:
+                admissions[applicant.link] = (old.id, new.incarnation)
+                continue
+            if old is not None:  # its address is the applicant's now: that process has ended
+                members.pop(old.id, None)
+            holder = members.get(new.id)
+            if applicant.keeps_id and (holder is None or holder.incarnation < new.incarnation):
+                members[new.id] = new.with_state(MemberState.JOINING)
+                admissions[applicant.link] = (new.id, new.incarnation)
+            else:
+                to_deal.append(applicant)
+        self._applicants.clear()
+        for node, applicant in zip(deal_ids(members, len(to_deal), rng), to_deal, strict=True):
+            members[node] = applicant.member.renamed(node).with_state(MemberState.JOINING)
+            admissions[applicant.link] = (node, applicant.member.incarnation)
+        return admissions
+
+
+def _lists(view: View, node: NodeId, incarnation: int) -> bool:
+    member = view.get(node)
+    return member is not None and member.incarnation == incarnation
+
+
+def _keep_one_active(members: dict[NodeId, Member], view: View, leader: NodeId) -> None:
+    """A view without ACTIVE members has no homes: its leader, who makes it, stays or becomes so."""
+    if leader in members and all(m.state is not MemberState.ACTIVE for m in members.values()):
+        before = view.by_id[leader]
+        if before.state is not MemberState.LEAVING:
+            members[leader] = before.with_state(MemberState.ACTIVE)

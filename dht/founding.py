@@ -1,0 +1,150 @@
+"""Founding a ring: how nodes that have no view make view 1, once.
+
+Everyone who seeks tells those it has links to whom it knows to be seeking, and
+to whom it pledges: the lowest id it knows. The lowest founds, when
+
+- there are at least `expect` of them;
+- everyone that any of them knows is among them, and pledges to it;
+- nobody has heard of a ring;
+- all this has held, unchanged, for a settling time.
+
+Two groups that found at once would have to be strangers to each other
+altogether: a node known to both would have to pledge twice. So nodes started
+in any order with one seed in common, which all of them know, found one ring.
+A seeker whose link broke still counts for a while, unless its process is
+proven gone: it may be the one that has just founded.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from dht.contact import Contact
+from dht.messages import Seeking
+
+if TYPE_CHECKING:
+    from dht.ids import NodeId
+    from dht.settings import RingSettings
+    from dht.view import Member
+
+NOBODY = b""  # no pledge
+
+
+class _Seeker(msgspec.Struct):
+    """A node that seeks, as it last said; `linked` says whether it can be told anything."""
+
+    said: Seeking
+    heard: float
+    linked: bool
+
+    @property
+    def contact(self) -> Contact:
+        return Contact(self.said.member.id, self.said.member.peer)
+
+
+class Founding:
+    """What one seeker knows of the others. `expect` counts this node too."""
+
+    def __init__(self, expect: int, settings: RingSettings) -> None:
+        self.expect = expect
+        self._settings = settings
+        self._seekers: dict[NodeId, _Seeker] = {}
+        self._ring_seen: float | None = None
+        self._group: frozenset[NodeId] = frozenset()
+        self._group_since = 0.0
+
+    def heard(self, node: NodeId, message: Seeking, now: float) -> None:
+        """The node whose link has the id `node` seeks too. Beyond the bound the highest go."""
+        self._seekers[node] = _Seeker(message, now, linked=True)
+        if len(self._seekers) > self._settings.seekers:
+            del self._seekers[max(self._seekers)]
+
+    def link_closed(self, node: NodeId, *, gone: bool) -> None:
+        """The link to `node` closed; `gone`: its process has ended."""
+        if gone:
+            self._seekers.pop(node, None)
+        elif node in self._seekers:
+            self._seekers[node].linked = False
+
+    def gone_at(self, address: str) -> None:
+        """Nothing listens at `address` any more."""
+        for node in [n for n, each in self._seekers.items() if each.said.member.peer == address]:
+            del self._seekers[node]
+
+    def ring_seen(self, node: NodeId | None, now: float) -> None:
+        """`node` is in a ring: it does not seek, and nobody should found another."""
+        self._ring_seen = now
+        if node is not None:
+            self._seekers.pop(node, None)
+
+    def start_over(self) -> None:
+        """Forget the others."""
+        self._seekers.clear()
+        self._group = frozenset()
+
+    def pledge(self, me: NodeId, now: float) -> NodeId:
+        """Whose view 1 this node would accept; NOBODY while it knows of a ring."""
+        if self._knows_ring(now):
+            return NOBODY
+        self._expire(now)
+        return min((node for node, each in self._seekers.items() if each.linked), default=me)
+
+    def known(self, now: float) -> tuple[Contact, ...]:
+        """The other seekers, lowest first."""
+        self._expire(now)
+        return tuple(self._seekers[node].contact for node in sorted(self._seekers))
+
+    def strangers(self, me: NodeId, now: float) -> list[Contact]:
+        """Seekers that others know and this node should link to.
+
+        The lowest, to pledge to it; or, for the lowest, all.
+        """
+        self._expire(now)
+        named = {
+            contact.id: contact
+            for each in self._seekers.values()
+            for contact in each.said.known
+            if contact.id != me
+        }
+        unknown = [named[node] for node in sorted(named) if not self._is_linked(node)]
+        lowest = min((*named, *self._seekers, me))
+        if lowest == me:
+            return unknown[: self._settings.seekers]
+        return [contact for contact in unknown if contact.id == lowest]
+
+    def founders(self, me: Member, now: float) -> list[Seeking] | None:
+        """The others to found with now, or None if this node is not to found (yet)."""
+        group = self._founding_group(me.id, now)
+        if group != self._group:
+            self._group, self._group_since = group, now
+        if not group or now < self._group_since + self._settings.settle:
+            return None
+        return [self._seekers[node].said for node in sorted(self._seekers)]
+
+    def next_deadline(self) -> float | None:
+        """When the group that is settling has settled."""
+        return self._group_since + self._settings.settle if self._group else None
+
+    def _founding_group(self, me: NodeId, now: float) -> frozenset[NodeId]:
+        self._expire(now)
+        group = frozenset((me, *self._seekers))
+        if len(group) < self.expect or self._knows_ring(now) or min(group) != me:
+            return frozenset()
+        for each in self._seekers.values():
+            known = all(contact.id in group for contact in each.said.known)
+            if not (each.linked and each.said.pledge == me and known):
+                return frozenset()
+        return group
+
+    def _knows_ring(self, now: float) -> bool:
+        return self._ring_seen is not None and now < self._ring_seen + self._settings.ring_seen
+
+    def _is_linked(self, node: NodeId) -> bool:
+        return node in self._seekers and self._seekers[node].linked
+
+    def _expire(self, now: float) -> None:
+        oldest = now - self._settings.lost_seeker
+        for node in [node for node, each in self._seekers.items() if each.heard < oldest]:
+            del self._seekers[node]

@@ -160,7 +160,7 @@ const scenarios = {
     const one = await visit(await newContext(), 1);
     const address = await addressOf(zero);
     await context.setOffline(true);
-    await shows(zero, "#state", "Not connected");
+    await shows(zero, "#state", "Offline");
     await say(zero, "kept");
     await shows(zero, "#room-error", "Not sent");
     assert.equal(await zero.inputValue("#room-text"), "kept", "what was not sent is given back");

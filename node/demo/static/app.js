@@ -44,7 +44,6 @@ const rooms = new Rooms(client, me, {
     ring.spark(message.host);
     if (hiddenPane("rooms")) count("rooms-badge", +1);
   },
-  unread() {},
 });
 
 const direct = new Direct(client, me, {
@@ -90,12 +89,16 @@ client.addEventListener("state", ({ detail: { state, transport, retryIn, reason 
   byId("status").dataset.state = state;
   byId("retry").hidden = state !== "waiting";
   const words = {
-    connecting: () => "Connecting…",
-    connected: () => `Connected by ${TRANSPORTS[transport]}`,
-    waiting: () => `Not connected: ${reason}. Next try in ${Math.ceil(retryIn / 1000)} s`,
-    stopped: () => (reason ? `Ended by the server: ${reason}` : "Disconnected"),
+    connecting: () => ["Connecting…"],
+    connected: () => [`Connected by ${TRANSPORTS[transport]}`],
+    waiting: () => ["Offline", `: ${reason}. Next try in ${Math.ceil(retryIn / 1000)} s`],
+    stopped: () => ["Disconnected", reason ? `: ${reason}` : ""],
   };
-  byId("state").textContent = words[state]();
+  const [brief, more = ""] = words[state]();
+  const detail = document.createElement("span");
+  detail.className = "detail"; // left out on a small screen
+  detail.textContent = more;
+  byId("state").replaceChildren(brief, detail);
 });
 
 byId("retry").addEventListener("click", () => client.retryNow());

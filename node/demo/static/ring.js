@@ -1,13 +1,13 @@
 /**
- * The picture of the ring: its nodes on a dial, oneself among them, and a spark for every
- * message that travels from another node to this one.
+ * The picture of the ring: its nodes on a dial, oneself among them, and a comet for every
+ * message that comes from another node to this one.
  */
 
 const SVG = "http://www.w3.org/2000/svg";
 const CENTRE = 120;
 const RADIUS = 92;
 const TICKS = 96;
-const FLIGHT = 900; // ms that a spark takes
+const FLIGHT = 900; // ms that a comet takes
 
 function shape(name, attributes) {
   const made = document.createElementNS(SVG, name);
@@ -25,7 +25,7 @@ export class Ring {
   constructor(picture, list) {
     this.picture = picture;
     this.list = list;
-    this.places = new Map(); // host -> [x, y]
+    this.turns = new Map(); // host -> where on the dial, in turns from the top
     this.show([]);
   }
 
@@ -37,7 +37,7 @@ export class Ring {
     this.here = hostOf(here) ?? location.host;
     const hosts = [...new Set([...nodes.map(hostOf).filter(Boolean), this.here])];
     hosts.sort((a, b) => a.localeCompare(b, undefined, { numeric: true }));
-    this.places = new Map(hosts.map((host, i) => [host, point(i / hosts.length, RADIUS)]));
+    this.turns = new Map(hosts.map((host, i) => [host, i / hosts.length]));
     this.#draw();
     this.list.replaceChildren(...hosts.filter((host) => host !== this.here).map(linkTo));
     this.list.hidden = hosts.length < 2;
@@ -48,10 +48,11 @@ export class Ring {
 
   /** A message came from the node at `host` (from here, where that is not known). */
   spark(host) {
-    const here = this.places.get(this.here);
-    const there = this.places.get(hostOf(host)) ?? here;
+    const here = this.turns.get(this.here);
+    const there = this.turns.get(hostOf(host)) ?? here;
     if (matchMedia("(prefers-reduced-motion: reduce)").matches) return;
-    const halo = shape("circle", { class: "halo", cx: here[0], cy: here[1], r: 9 });
+    const [cx, cy] = point(here, RADIUS);
+    const halo = shape("circle", { class: "halo", cx, cy, r: 9 });
     const flight = there === here ? null : this.#flight(there, here);
     this.picture.append(halo);
     const delay = flight ? FLIGHT * 0.6 : 0;
@@ -60,12 +61,12 @@ export class Ring {
       halo.remove();
   }
 
-  #flight([fromX, fromY], [toX, toY]) {
-    const path = shape("path", {
-      class: "flight",
-      d: `M${fromX} ${fromY}Q${CENTRE} ${CENTRE} ${toX} ${toY}`,
-      pathLength: 100,
-    });
+  /** Along the shorter way round. */
+  #flight(from, to) {
+    const clockwise = (to - from + 1) % 1 <= 0.5 ? 1 : 0;
+    const arc = `A${RADIUS} ${RADIUS} 0 0 ${clockwise}`;
+    const d = `M${point(from, RADIUS).join(" ")}${arc} ${point(to, RADIUS).join(" ")}`;
+    const path = shape("path", { class: "flight", d, pathLength: 100 });
     this.picture.append(path);
     const travel = [{ strokeDashoffset: 30 }, { strokeDashoffset: -100 }];
     path.animate(travel, { duration: FLIGHT, easing: "ease-in-out" }).onfinish = () => path.remove();
@@ -81,8 +82,9 @@ export class Ring {
       this.picture.append(shape("line", { class: "tick", x1, y1, x2, y2 }));
     }
     this.picture.append(shape("circle", { class: "orbit", cx: CENTRE, cy: CENTRE, r: RADIUS }));
-    for (const [host, [cx, cy]] of this.places) {
+    for (const [host, turn] of this.turns) {
       const mine = host === this.here;
+      const [cx, cy] = point(turn, RADIUS);
       this.picture.append(shape("circle", { class: mine ? "dot here" : "dot", cx, cy, r: mine ? 9 : 6 }));
     }
   }

@@ -18,7 +18,7 @@ export class Rooms {
   /**
    * @param {Bayeux} client
    * @param me () => {name, from, node, host}, what one says of oneself
-   * @param on {sender(message), arrival(message), unread(count)}
+   * @param on {sender(message), arrival(message)}
    */
   constructor(client, me, on) {
     this.client = client;
@@ -143,6 +143,7 @@ export class Rooms {
       return item;
     });
     byId("room-list").replaceChildren(...chips);
-    this.on.unread([...this.rooms.values()].reduce((sum, { unread }) => sum + unread, 0));
+    const pressed = byId("room-list").querySelector("[aria-pressed=true]");
+    pressed?.scrollIntoView({ block: "nearest", inline: "nearest" });
   }
 }

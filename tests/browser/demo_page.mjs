@@ -8,79 +8,27 @@
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { chromium } from "playwright-core";
+import {
+  addressOf,
+  browser,
+  connected,
+  converse,
+  count,
+  DESKTOP,
+  key,
+  newContext,
+  said,
+  say,
+  shots,
+  shows,
+  tell,
+  threeTabs,
+  told,
+  visit,
+  whisper,
+} from "./tabs.mjs";
 
-const [name, words] = process.argv.slice(2);
-const { urls, chromium: executablePath, shots, key } = JSON.parse(words);
-const LIMIT = 10_000; // ms for anything to appear
-const DESKTOP = { viewport: { width: 1360, height: 820 } };
 const PHONE = { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true };
-
-const browser = await chromium.launch({
-  executablePath,
-  args: [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-  ],
-});
-
-/** The page on one node, connected; faults of the page fail the scenario. */
-async function visit(context, node, { transport = "WebSocket" } = {}) {
-  const page = await context.newPage();
-  page.setDefaultTimeout(LIMIT);
-  page.faults = [];
-  page.on("pageerror", (error) => page.faults.push(String(error)));
-  page.on("console", (line) => line.type() === "error" && page.faults.push(line.text()));
-  await page.goto(urls[node]);
-  await connected(page, transport);
-  return page;
-}
-
-const newContext = (options = DESKTOP) => browser.newContext(options);
-const connected = (page, transport) => shows(page, "#state", `Connected by ${transport}`);
-const shows = (page, selector, text) =>
-  page.locator(selector).filter({ hasText: text }).first().waitFor();
-const count = (page, selector, text) => page.locator(selector).filter({ hasText: text }).count();
-const addressOf = (page) => page.locator("#address").textContent();
-const said = (page, text) => shows(page, "#room-feed .text", text);
-const told = (page, text) => shows(page, "#direct-feed .text", text);
-
-async function say(page, text) {
-  await page.fill("#room-text", text);
-  await page.press("#room-text", "Enter");
-}
-
-async function tell(page, address, text) {
-  await page.fill("#direct-to", address);
-  await page.fill("#direct-text", text);
-  await page.press("#direct-text", "Enter");
-}
-
-/** Three tabs of one browser, each on another node. */
-async function threeTabs(options) {
-  const context = await newContext();
-  return Promise.all([0, 1, 2].map((node) => visit(context, node, options)));
-}
-
-async function converse(pages) {
-  for (const [node, page] of pages.entries()) await page.fill("#name", `Node ${node}`);
-  for (const [node, page] of pages.entries()) {
-    const text = `from ${node} at ${Date.now()}`;
-    await say(page, text);
-    for (const other of pages) await said(other, text);
-  }
-  const orders = await Promise.all(pages.map((page) => page.locator("#room-feed .text").allTextContents()));
-  assert.deepEqual(orders[1].slice(-3), orders[0].slice(-3), "one order on all nodes");
-  assert.deepEqual(orders[2].slice(-3), orders[0].slice(-3), "one order on all nodes");
-}
-
-async function whisper(from, to, other) {
-  const text = `between us at ${Date.now()}`;
-  await tell(from, await addressOf(to), text);
-  await told(to, text);
-  await told(from, text);
-  assert.equal(await count(other, ".text", text), 0, "nobody else sees a direct message");
-}
 
 const scenarios = {
   async group() {
@@ -172,6 +120,35 @@ const scenarios = {
     zero.faults = []; // the browser reports requests that failed while it was offline
   },
 
+  async renewal() {
+    const context = await newContext();
+    let secret;
+    context.on("page", (page) =>
+      page.on("websocket", (socket) =>
+        socket.on("framereceived", ({ payload }) => {
+          secret = payload.match(/"clientId":"([^"]+)"/)?.[1] ?? secret;
+        }),
+      ),
+    );
+    const zero = await visit(context, 0);
+    const [first, before] = [secret, await addressOf(zero)];
+    const one = await visit(context, 1);
+    await zero.evaluate(async (clientId) => {
+      const body = JSON.stringify([{ channel: "/meta/disconnect", clientId, id: "end" }]);
+      const headers = { "Content-Type": "application/json" };
+      const [reply] = await (await fetch("/bayeux", { method: "POST", headers, body })).json();
+      if (!reply.successful) throw new Error(JSON.stringify(reply));
+    }, first);
+    await zero.waitForFunction(
+      (old) => document.getElementById("address").textContent !== old,
+      before,
+    );
+    await connected(zero, "WebSocket");
+    await say(one, "to your new session");
+    await said(zero, "to your new session");
+    await whisper(one, zero, await visit(context, 2));
+  },
+
   async refusals() {
     const [zero, one] = await threeTabs();
     const address = await addressOf(one);
@@ -234,15 +211,15 @@ const scenarios = {
         socket.on("framereceived", ({ payload }) => traffic.push(payload));
       });
     });
-    const [zero, two] = [await visit(context, 0), await visit(context, 2)];
-    await whisper(two, zero, zero === two ? zero : await visit(context, 1));
+    const [zero, one, two] = await Promise.all([0, 1, 2].map((node) => visit(context, node)));
+    await whisper(two, zero, one);
     const all = traffic.join("\n");
     assert.match(all, /bayeux\.js|#channels/, "the traffic was seen");
     assert.ok(!all.includes(key), "no API key crosses the wire");
     assert.doesNotMatch(all, /"authorization"|x-api-key/i);
     const secrets = [...all.matchAll(/"clientId":"([^"]+)"/g)].map((match) => match[1]);
     assert.ok(new Set(secrets).size >= 3, "the sessions were seen");
-    for (const page of [zero, two]) {
+    for (const page of [zero, one, two]) {
       const html = await page.content();
       for (const secret of secrets) assert.ok(!html.includes(secret), "a session id is not shown");
     }
@@ -303,13 +280,13 @@ const scenarios = {
 };
 
 try {
-  await scenarios[name]();
+  await scenarios[process.argv[2]]();
   for (const context of browser.contexts()) {
     for (const page of context.pages()) assert.deepEqual(page.faults ?? [], [], page.url());
   }
 } catch (error) {
   for (const [i, page] of browser.contexts().flatMap((context) => context.pages()).entries()) {
-    await page.screenshot({ path: join(shots, `failed-${name}-${i}.png`) });
+    await page.screenshot({ path: join(shots, `failed-${i}.png`) });
     console.log(`page ${i} ${page.url()}\n${await page.locator("body").innerText()}\n`);
   }
   console.log(error);

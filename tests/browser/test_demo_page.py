@@ -57,6 +57,7 @@ def play(scenario: str, ring: ClusterProcess, shots: Path) -> None:
         "fallback",
         "reload",
         "offline",
+        "renewal",
         "refusals",
         "rooms",
         "markup",

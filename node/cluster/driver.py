@@ -8,61 +8,55 @@ already there, so a link never carries a consequence before its cause.
 
 from __future__ import annotations
 
+import math
 import random
-import time
-from collections import deque
-from itertools import count
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Final
 
+import msgspec
 import structlog
 import trio
 
-from dht.effects import Departed, Dial, Effect, Hangup, IdentityDealt, Send, ViewInstalled
+from dht.effects import Departed, Dial, Hangup, IdentityDealt, Send, ViewInstalled
 from dht.engine import RingEngine
 from dht.errors import RemoteProtocolError as RingProtocolError
-from dht.ids import slot_of
+from dht.settings import RingSettings
 from dht.view import Member, MemberState
-from node.cluster.codec import RING_MESSAGES, Encoder, is_node_message
+from node.cluster.codec import PUBSUB_MESSAGES, RING_MESSAGES, Encoder
+from node.cluster.departure import Departure, Stage
+from node.cluster.effects import EffectQueue
+from node.cluster.greetings import Introduction
 from node.cluster.peers import Peers
-from node.cluster.state import load_identity, save_identity
-from node.cluster.status import ClusterStatus
+from node.cluster.requests import Requests
+from node.cluster.state import Identity, load_identity, save_identity
+from node.cluster.status import ClusterStatus, describe_links
 from node.errors import LocalProtocolError, RemoteProtocolError
 from pubsub.effects import Answer, Deliver, ReleaseSession, Reset, SessionLost
 from pubsub.engine import PubSubEngine
-from pubsub.errors import Code
-from pubsub.messages import Appended, Failed, Joined, SessionDone
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    import msgspec
-
+    from dht.effects import Effect
     from dht.ids import NodeId
     from dht.placement import Placement
     from dht.view import View
+    from node.cluster.codec import Message
+    from node.cluster.link import Link
     from node.cluster.listener import ClusterListener
-    from node.cluster.messages import NodeMessage
     from node.config import Config
     from node.stats import Stats
-    from pubsub.feed import Feed
-    from pubsub.messages import Cursor, Record
-
-    Cursors = tuple[tuple[str, Cursor], ...]
 
 log = structlog.get_logger()
 
-T = TypeVar("T")
+SLICE: Final = 0.005
+"""Seconds of received messages before other tasks get a turn."""
+LEAVE_WITHIN: Final = 5.0
+"""Seconds for everything to be handed over; then the node goes anyway."""
+_TICK: Final = 0.001  # seconds between two looks at the engines' clocks, at least
 
-SLICE = 0.005  # seconds of received messages before other tasks get a turn
-LEAVE_WITHIN = 5.0  # seconds for everything to be handed over; then the node goes anyway
 
+class Cluster(Requests):
+    """One node's place in the ring: `Requests` is what the edge asks of it, this runs it.
 
-class Cluster:
-    """One node's place in the ring.
-
-    Methods that take `on_done` call it exactly once, in the trio thread: before
-    they return where the answer is here, or later. Without a ring they answer
-    ``Failed(UNAVAILABLE)``.
+    `bind` opens the peer listener, `run` does the rest; `leave_ring` ends it.
     """
 
     def __init__(
@@ -73,86 +67,277 @@ class Cluster:
         client_address: str | None = None,
         rng: random.Random | None = None,
     ) -> None:
-        """`client_address`: HOST:PORT where clients reach this node, if not what `config` says."""
-        raise NotImplementedError
+        """`client_address`: HOST:PORT where clients reach this node, if not what `config` says.
 
-    me: NodeId
-    incarnation: int
-    view: View | None
-    placement: Placement | None
+        Raises StateError if the state directory cannot be read.
+        """
+        super().__init__()
+        self._config = config
+        self._stats = stats
+        self._listener = listener
+        self._client_address = client_address or config.client_address()
+        self._rng = rng or random.SystemRandom()
+        self._identity = load_identity(config.state_dir, self._rng)
+        self.me: NodeId = self._identity.id
+        self.incarnation = self._identity.incarnation
+        self.view: View | None = None
+        self.placement: Placement | None = None
+        self._ring: RingEngine | None = None
+        self._peers: Peers | None = None
+        self._sockets: list[trio.SocketListener] = []
+        self._departure = Departure()
+        self._encoder = Encoder()
+        self._effects = EffectQueue(
+            {
+                Send: self._send,
+                Deliver: self._deliver,
+                Answer: self._settle,
+                Reset: self._reset,
+                ReleaseSession: lambda e: listener.on_release(e.address, e.generation),
+                SessionLost: lambda e: listener.on_session_lost(e.address),
+                Dial: lambda e: self._links.dial(e.address),
+                Hangup: lambda e: self._links.hang_up(e.node, "the ring has no use for it"),
+                ViewInstalled: self._install,
+                IdentityDealt: self._take_identity,
+                Departed: lambda _: self._departure.finish(),
+            }
+        )
+        self._told = False  # the edge has been told something since the last on_batch_end
+        self._alarm = trio.CancelScope()
+        self._ring_due = math.inf
+        self._pubsub_due = math.inf
+
+    @property
+    def _links(self) -> Peers:
+        if self._peers is None:
+            msg = "the peer listener is not open yet"
+            raise LocalProtocolError(msg)
+        return self._peers
 
     @property
     def ready(self) -> bool:
         """In the ring, and not on the way out."""
-        raise NotImplementedError
-
-    # -- publishing and reading -----------------------------------------------------
-
-    def append(
-        self,
-        topic: str,
-        payload: bytes,
-        message_id: str,
-        on_done: Callable[[Appended | Failed], None],
-        client_id: bool = False,
-    ) -> None: ...
-
-    def join(
-        self, topic: str, cursor: Cursor | None, on_done: Callable[[Joined | Failed], None]
-    ) -> None: ...
-
-    def leave(self, topic: str) -> None: ...
-
-    def feed(self, topic: str) -> Feed | None: ...
-
-    # -- session records ---------------------------------------------------------------
-
-    def open_session(
-        self, address: str, extra: bytes, on_done: Callable[[SessionDone | Failed], None]
-    ) -> None: ...
-
-    def update_session(
-        self,
-        address: str,
-        generation: int,
-        subscribe: Cursors,
-        unsubscribe: tuple[str, ...],
-        on_done: Callable[[SessionDone | Failed], None],
-    ) -> None: ...
-
-    def attach_session(
-        self, address: str, on_done: Callable[[SessionDone | Failed], None]
-    ) -> None: ...
-
-    def close_session(self, address: str, generation: int) -> None: ...
-
-    def consumed(self, address: str, generation: int, cursors: Cursors) -> None: ...
-
-    def released(self, address: str, generation: int, cursors: Cursors) -> None: ...
-
-    def record(self, address: str) -> Record | None: ...
-
-    def serving(self, slot: int) -> bool: ...
-
-    def serving_name(self, name: str) -> bool: ...
-
-    # -- other nodes' edges ---------------------------------------------------------------
-
-    def post(self, to: NodeId, message: NodeMessage) -> bool:
-        """Send `message`; False: there is no link, and none can be had now."""
-        raise NotImplementedError
-
-    # -- life --------------------------------------------------------------------------------
-
-    async def bind(self) -> None:
-        """Open the peer listener. Raises OSError; `run` calls it where nobody has."""
-
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Serve links and seek the ring until cancelled; started once the listener is open."""
-
-    async def leave_ring(self) -> None:
-        """Hand everything over and leave; at most `LEAVE_WITHIN` seconds."""
+        mine = self.view.get(self.me) if self.view is not None else None
+        active = mine is not None and mine.state is MemberState.ACTIVE
+        return active and self._departure.stage is Stage.STAYING
 
     def status(self) -> ClusterStatus:
         """What the ops pages and metrics show."""
-        raise NotImplementedError
+        ring, pubsub, peers = self._ring, self._pubsub, self._peers
+        return ClusterStatus(
+            me=self.me,
+            incarnation=self.incarnation,
+            ready=self.ready,
+            draining=self._departure.stage is not Stage.STAYING,
+            placement=self.placement,
+            ring=ring.status() if ring is not None else None,
+            pubsub=pubsub.statistics() if pubsub is not None else None,
+            links=describe_links(peers.links.values()) if peers is not None else (),
+            strangers=peers.door.strangers if peers is not None else 0,
+        )
+
+    # -- life --------------------------------------------------------------------------
+
+    async def bind(self) -> None:
+        """Open the peer listener. Raises OSError. `run` calls it where nobody has."""
+        config = self._config
+        self._sockets = await trio.open_tcp_listeners(config.peer.port, host=config.peer.host)
+        peer = config.peer_address(self._sockets[0].socket.getsockname()[1])
+        me = Member(
+            id=self.me,
+            incarnation=self.incarnation,
+            peer=peer,
+            client=self._client_address,
+            zone=config.zone,
+            state=MemberState.JOINING,
+        )
+        settings = RingSettings(flat_limit=config.flat_limit)
+        self._ring = RingEngine(
+            me, config.join, config.expect, self._rng, settings, keeps_id=self._identity.kept
+        )
+        introduction = Introduction(self.me, self.incarnation, peer)
+        self._peers = Peers(introduction, config.secrets, self._stats, self, self._rng)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve links and seek the ring until cancelled; started once links are accepted."""
+        if self._ring is None or self._peers is None:
+            await self.bind()
+            await self.run(task_status=task_status)
+            return
+        if self._identity.kept:
+            self._keep_identity()  # the next life's incarnation must be greater than this one's
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self._peers.run, self._sockets)
+            self._act_ring(self._ring.start(trio.current_time()))
+            nursery.start_soon(self._keep_time)
+            task_status.started()
+
+    async def leave_ring(self) -> None:
+        """Hand everything over, leave, and close all links; `LEAVE_WITHIN` and a second at most."""
+        if self._ring is None or self._peers is None:
+            return
+        with trio.move_on_after(LEAVE_WITHIN) as patience:
+            self._act_ring(self._departure.start(self._ring, trio.current_time()))
+            await self._departure.wait_departed()
+        if patience.cancelled_caught:
+            log.warning("left_unfinished", stage=self._departure.stage.name.lower())
+        await self._peers.close()
+
+    async def _keep_time(self) -> None:
+        """Call the engines when their time has come; others bring the alarm forward."""
+        while True:
+            due = max(min(self._ring_due, self._pubsub_due), trio.current_time() + _TICK)
+            with trio.CancelScope(deadline=due) as self._alarm:
+                await trio.sleep_forever()
+            now = trio.current_time()
+            self._stats.loop_lag = max(self._stats.loop_lag, now - self._alarm.deadline)
+            if self._ring is not None and self._ring_due <= now:
+                self._act_ring(self._ring.handle_timer(now))
+            if self._pubsub is not None and self._pubsub_due <= now:
+                self._act_pubsub(self._pubsub.handle_timer(now))
+            self._end_batch()
+
+    # -- effects -----------------------------------------------------------------------
+
+    def _act_ring(self, effects: list[Effect]) -> None:
+        """Perform what the ring engine has answered."""
+        self._perform(effects)
+        if self._ring is not None:
+            due = self._ring.next_deadline()
+            self._ring_due = math.inf if due is None else due
+            self._advance_alarm(self._ring_due)
+
+    def _act_pubsub(self, effects: list[Effect]) -> None:
+        """Perform what the pubsub engine has answered."""
+        self._perform(effects)
+        if self._pubsub is not None:
+            due = self._pubsub.next_deadline()
+            self._pubsub_due = math.inf if due is None else due
+            self._advance_alarm(self._pubsub_due)
+
+    def _advance_alarm(self, due: float) -> None:
+        self._alarm.deadline = min(self._alarm.deadline, due)
+
+    def _perform(self, effects: list[Effect]) -> None:
+        self._effects.perform(effects)
+        if self._departure.stage is not Stage.STAYING and self._ring is not None:
+            step = self._departure.proceed(self._ring, self._pubsub, trio.current_time())
+            if step:
+                self._act_ring(step)
+
+    def _send(self, effect: Send) -> None:
+        if not self._post(effect.to, effect.message):
+            log.debug("dropped", to=effect.to.hex(), message=type(effect.message).__name__)
+
+    def _post(self, to: NodeId, message: msgspec.Struct) -> bool:
+        if to == self.me:
+            msg = f"{type(message).__name__} for this node itself"
+            raise LocalProtocolError(msg)
+        member = self.view.get(to) if self.view is not None else None
+        address = member.peer if member is not None else None
+        return self._links.send(to, address, self._encoder.encode(message))
+
+    def _install(self, effect: ViewInstalled) -> None:
+        if self._ring is None or self._ring.placement is None:
+            msg = "a view without a placement"
+            raise LocalProtocolError(msg)
+        self.view, self.placement = effect.view, self._ring.placement
+        if self._pubsub is None:
+            # Not before: the id may have been dealt just now.
+            self._pubsub = PubSubEngine(self.me)
+        now = trio.current_time()
+        effects = self._pubsub.install_view(self.view, self.placement, now)
+        self._told = True
+        self._listener.on_view(self.view, self.placement)
+        self._act_pubsub(effects)
+
+    def _take_identity(self, effect: IdentityDealt) -> None:
+        self.me = effect.id
+        self._identity = Identity(effect.id, self.incarnation, kept=True)
+        self._keep_identity()
+        self._links.rename(msgspec.structs.replace(self._links.pairing.me, id=effect.id))
+
+    def _keep_identity(self) -> None:
+        if self._config.state_dir is not None:
+            save_identity(self._config.state_dir, self._identity)
+
+    def _deliver(self, effect: Deliver) -> None:
+        self._told = True
+        self._listener.on_deliver(effect.feed, effect.depth)
+
+    def _reset(self, effect: Reset) -> None:
+        self._told = True
+        self._listener.on_reset(effect.feed)
+
+    def _settle(self, effect: Answer) -> None:
+        self._told = True
+        self._answer(effect.request, effect.result)
+
+    # -- what links report (node.cluster.peers.PeerEvents) --------------------------------
+
+    def address_known(self, node: NodeId, peer: str, address: str | None) -> None:
+        """See `PeerEvents`."""
+        if self._ring is not None:
+            self._act_ring(self._ring.link_opened(node, peer, trio.current_time(), address))
+        self._end_batch()
+
+    def link_opened(self, node: NodeId, peer: str, address: str | None) -> None:
+        """See `PeerEvents`."""
+        if self._pubsub is not None:
+            self._act_pubsub(self._pubsub.link_opened(node, trio.current_time()))
+        self.address_known(node, peer, address)
+
+    def link_lost(self, node: NodeId) -> None:
+        """See `PeerEvents`."""
+        self._told = True
+        if self._pubsub is not None:
+            self._act_pubsub(self._pubsub.link_closed(node, trio.current_time()))
+        self._listener.on_link_lost(node)
+        self._end_batch()
+
+    def link_closed(self, node: NodeId, *, refused: bool) -> None:
+        """See `PeerEvents`."""
+        if self._ring is not None:
+            self._act_ring(self._ring.link_closed(node, refused, trio.current_time()))
+        self._end_batch()
+
+    def dial_failed(self, address: str, *, refused: bool) -> None:
+        """See `PeerEvents`."""
+        if self._ring is not None:
+            self._act_ring(self._ring.dial_failed(address, refused, trio.current_time()))
+        self._end_batch()
+
+    async def receive(self, link: Link, messages: list[Message]) -> None:
+        """Take the messages of one frame, in slices. Raises RemoteProtocolError."""
+        started = now = trio.current_time()
+        for message in messages:
+            self._receive_one(link.node, message, now)
+            now = trio.current_time()
+            if now - started > SLICE:
+                self._end_batch()
+                await trio.lowlevel.checkpoint()
+                if link.end is not None:
+                    return
+                started = now = trio.current_time()
+        self._end_batch()
+
+    def _receive_one(self, sender: NodeId, message: Message, now: float) -> None:
+        kind = type(message)
+        if kind in PUBSUB_MESSAGES:
+            if self._pubsub is not None:
+                self._act_pubsub(self._pubsub.receive(sender, message, now))
+        elif kind in RING_MESSAGES:
+            if self._ring is not None:
+                try:
+                    effects = self._ring.receive(sender, message, now)
+                except RingProtocolError as error:
+                    raise RemoteProtocolError(str(error), code="malformed") from error
+                self._act_ring(effects)
+        else:
+            self._told = True
+            self._listener.on_message(sender, message)
+
+    def _end_batch(self) -> None:
+        if self._told and not self._effects.busy:
+            self._told = False
+            self._listener.on_batch_end()

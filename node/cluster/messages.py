@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from dht.ids import NodeId  # noqa: TC001
+from dht.ids import NodeId
 
 
 class Relay(msgspec.Struct, frozen=True, array_like=True, tag=96):
@@ -42,3 +42,26 @@ class RelayCancel(msgspec.Struct, frozen=True, array_like=True, tag=99):
 
 
 NodeMessage = Relay | Relayed | RelayMiss | RelayCancel
+
+# -- the link itself (tags 120-127) ------------------------------------------------
+
+
+class Ping(msgspec.Struct, frozen=True, array_like=True, tag=120, gc=False):
+    """Answer with a `Pong` that says the same."""
+
+    sent: float  # the asker's clock, seconds
+
+
+class Pong(msgspec.Struct, frozen=True, array_like=True, tag=121, gc=False):
+    """The answer to a `Ping`."""
+
+    sent: float
+
+
+class Bye(msgspec.Struct, frozen=True, array_like=True, tag=122, gc=False):
+    """The last message on a link that is closed on purpose: do not ask why, or dial again."""
+
+    reason: str
+
+
+LinkMessage = Ping | Pong | Bye

@@ -1,0 +1,97 @@
+"""The state directory: what a node keeps of itself between two lives.
+
+For now its id (dealt by the ring, and worth keeping) and its incarnation. One
+msgpack file, replaced atomically: after a crash there is the old one or the new.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from dht.ids import WireId, random_id
+from node.cluster.codec import decode_stranger
+from node.config import ConfigError
+from node.errors import RemoteProtocolError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from random import Random
+
+FILE_NAME: Final = "identity"
+_FORMAT: Final = "cometring identity 1"
+
+
+class StateError(ConfigError):
+    """The state directory cannot be used; the message says what to do."""
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """Who this process is. `kept`: the id was dealt to it in an earlier life."""
+
+    id: WireId
+    incarnation: int
+    kept: bool
+
+
+class _File(msgspec.Struct, frozen=True, array_like=True):
+    format: str
+    id: WireId
+    incarnation: int
+
+
+def load_identity(directory: Path | None, rng: Random) -> Identity:
+    """The id kept in `directory`, or a drawn one; always a new incarnation.
+
+    An incarnation is the time of the start in milliseconds, or one more than
+    the last if the clock has gone back. Raises StateError.
+    """
+    incarnation = time.time_ns() // 1_000_000
+    if directory is None:
+        return Identity(random_id(rng), incarnation, kept=False)
+    path = directory / FILE_NAME
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return Identity(random_id(rng), incarnation, kept=False)
+    except OSError as error:
+        msg = f"cannot read {path}: {error.strerror}"
+        raise StateError(msg) from None
+    try:
+        kept = decode_stranger(data, _File)
+    except RemoteProtocolError:
+        kept = None
+    if kept is None or kept.format != _FORMAT:
+        msg = f"{path} is damaged or from another version: remove it to join as a new node"
+        raise StateError(msg)
+    return Identity(kept.id, max(incarnation, kept.incarnation + 1), kept=True)
+
+
+def save_identity(directory: Path, identity: Identity) -> None:
+    """Keep `identity` for the next life. Raises StateError."""
+    path = directory / FILE_NAME
+    data = msgspec.msgpack.encode(_File(_FORMAT, identity.id, identity.incarnation))
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        _replace(path, data)
+    except OSError as error:
+        msg = f"cannot write {path}: {error.strerror}"
+        raise StateError(msg) from None
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Write a file so that a crash leaves the old content or the new, whole."""
+    draft = path.with_name(f"{path.name}.{os.getpid()}.new")
+    with draft.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

@@ -1,14 +1,8 @@
-"""Agreeing on the next view, in the simplest honest way among live nodes.
+"""Agreeing on the next view: who leads, who votes, which of two views stands.
 
-The most senior live ACTIVE member leads: it alone turns what it is asked for
-and what it finds (joins, wishes, deaths) into view v + 1 and tells everyone.
-The others adopt a greater number of the same ring. It does so only while it
-is on the side of a majority of view v's voters, leaving out voters that are
-proven gone; otherwise the view is frozen.
-
-What this does not yet give, and voting will: two leaders that follow each
-other within moments may both make a view v + 1. Then the greater digest
-stands, everywhere, and what the other view said is asked for again.
+The most senior live member leads: it alone turns what it is asked for and what
+it finds (joins, wishes, deaths) into view v + 1, has it voted on (`dht.voting`)
+and tells everyone. The others adopt a greater number of the same ring.
 """
 
 from __future__ import annotations
@@ -69,11 +63,9 @@ def leader_of(view: View, absent: Collection[NodeId]) -> NodeId | None:
 
 
 def may_decide(view: View, absent: Collection[NodeId], gone: Collection[NodeId]) -> bool:
-    """Whether a node to which these are `absent` may decide view number + 1.
+    """Whether a node to which these are `absent` can hope for a majority; else: frozen.
 
-    Voters that are proven `gone` can decide nothing elsewhere: they do not
-    count. Of the others a majority must be present, so that of two sides of a
-    cut at most one goes on.
+    Voters that are proven `gone` can decide nothing elsewhere: they do not count.
     """
     voters = [node for node in view.voters if node not in gone]
     present = sum(node not in absent for node in voters)

@@ -3,7 +3,9 @@
 A node knows only its seeds. It dials them, backing off with jitter and never
 giving up; from whoever answers it crawls for its own id, so that it hears of
 nodes that the seeds have not met. A member goes on dialling seeds that it does
-not see in the ring: that is how a seed that lost its memory finds back.
+not see in the ring: that is how a seed that lost its memory finds back. The few
+members that vote do so without pause, so that such a seed hears of its ring
+before it can found another with nodes that only it knows.
 """
 
 from __future__ import annotations
@@ -58,6 +60,7 @@ class Discovery:
         self._crawl: Lookup | None = None
         self._awaited: dict[str, NodeId] = {}  # dialled for the crawl: address -> who is expected
         self._next_crawl = 0.0
+        self._backoff_most = settings.redial_most
         self._members: frozenset[NodeId] = frozenset()
 
     @property
@@ -118,8 +121,9 @@ class Discovery:
         seed = self._seeds.get(address)
         if seed is not None:
             seed.tried = True
+            seed.delay = min(seed.delay, self._backoff_most)
             seed.next_dial = now + seed.delay * self._rng.uniform(0.75, 1.25)
-            seed.delay = min(2 * seed.delay, self._settings.redial_most)
+            seed.delay *= 2
         expected = self._awaited.pop(address, None)
         if self._crawl is not None and expected is not None:
             self._crawl.failed(expected)
@@ -134,6 +138,8 @@ class Discovery:
         for node in members - self._members:
             self.table.add_contact(Contact(node, view.by_id[node].peer))
         self._members = members
+        votes = self._me.id in view.voters
+        self._backoff_most = self._settings.redial_keen if votes else self._settings.redial_most
 
     # -- seeds and the crawl ----------------------------------------------------------
 

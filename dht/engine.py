@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from random import Random
 
-    from dht.docket import Proposal
     from dht.ids import NodeId
     from dht.view import Member, View
 
@@ -166,7 +165,7 @@ class RingEngine:
             case _ if self._member is None:
                 return self._seeker.receive(sender, message, now)
             case _:
-                return self._member.receive(sender, message, now)
+                return self._member.receive(sender, message, now) + self._decide()
 
     def _receive_seeking(self, sender: NodeId, message: Seeking) -> list[Effect]:
         if message.member.id != sender:
@@ -232,8 +231,12 @@ class RingEngine:
             self._beat_at = self._now
         return []
 
-    def _carry_out(self, proposal: Proposal, member: Membership) -> list[Effect]:
-        """Install the view that this node has decided on, and tell everyone."""
+    def _decide(self) -> list[Effect]:
+        """Install the view that has been voted for at this node's asking; tell everyone."""
+        member = self._member
+        proposal = member.council.decision() if member is not None else None
+        if member is None or proposal is None:
+            return []
         news = proposal.news(member.view, self.me.id, member.council.dead)
         return news if proposal.view is member.view else self._install(proposal.view) + news
 
@@ -296,9 +299,7 @@ class RingEngine:
         if self._member is not None:
             if now - due > self._settings.own_lag:
                 self._member.excuse(now)
-            proposal = self._member.decide(now)
-            if proposal is not None:
-                effects += self._carry_out(proposal, self._member)
+            effects += self._member.lead(now) + self._decide()
         if self._departed:
             return effects
         if self._beat_at <= now:

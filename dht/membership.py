@@ -10,14 +10,23 @@ from dht.council import Council
 from dht.detector import Detector
 from dht.docket import Applicant
 from dht.effects import Send
-from dht.messages import Accuse, Heartbeat, Left, PullView, Redirect, ViewNews, Wish
+from dht.messages import (
+    Accuse,
+    Assent,
+    Heartbeat,
+    Left,
+    Propose,
+    PullView,
+    Redirect,
+    ViewNews,
+    Wish,
+)
 from dht.view import MemberState
 
 if TYPE_CHECKING:
     from collections.abc import Collection
     from random import Random
 
-    from dht.docket import Proposal
     from dht.effects import Effect
     from dht.ids import NodeId
     from dht.messages import RingMessage, Seeking, Suspicion
@@ -58,6 +67,7 @@ class Membership:
         heartbeat = self.heartbeat()
         effects: list[Effect] = [Send(node, heartbeat) for node in self._detector.observed]
         effects += self.speak_up(now)
+        effects += self.council.ask()
         return effects + self._tell_wish(now)
 
     def speak_up(self, now: float) -> list[Effect]:
@@ -74,21 +84,26 @@ class Membership:
 
     def next_deadline(self, now: float) -> float | None:
         """When a view is to be decided, or a silence becomes suspect."""
-        times = (self.council.decide_at, self._detector.next_deadline(now))
+        poll = self.council.poll
+        times = (
+            self.council.decide_at,
+            self._detector.next_deadline(now),
+            poll.deadline if poll is not None and poll.deadline > now else None,
+        )
         return min((time for time in times if time is not None), default=None)
 
     def excuse(self, now: float) -> None:
         """Our own loop was late: accuse nobody for it."""
         self._detector.excuse(now)
 
-    def decide(self, now: float) -> Proposal | None:
-        """The next view, if this member leads and one is due."""
+    def lead(self, now: float) -> list[Effect]:
+        """Propose a view, if this member leads and one is due."""
         if self.council.decide_at is None or self.council.decide_at > now:
-            return None
+            return []
         self._consider(now)
         if self.council.decide_at is None:
-            return None
-        return self.council.decide(self.view, self.me.id, now)
+            return []
+        return self.council.propose(self.view, self.me.id, now)
 
     # -- what is seen of the others -------------------------------------------------------
 
@@ -133,6 +148,10 @@ class Membership:
                 self.council.docket.wish(sender, message.incarnation, message.state)
             case Left():
                 self.council.docket.left(sender, message.incarnation)
+            case Assent() if self.council.poll is not None:
+                self.council.poll.count(sender, message.digest, now)
+            case Propose():
+                return self._receive_proposal(sender, message.view, now)
         self._detector.heard(sender, now)
         self._consider(now)
         return []
@@ -166,6 +185,17 @@ class Membership:
         if theirs < mine:  # it may not be a member any more, and not know
             return [Send(sender, ViewNews(self.view))]
         return []
+
+    def _receive_proposal(self, sender: NodeId, proposed: View, now: float) -> list[Effect]:
+        if proposed.ring != self.view.ring or self.me.id not in self.view.voters:
+            return []
+        if proposed.number <= self.view.number:
+            return [Send(sender, ViewNews(self.view))]
+        if proposed.number > self.view.number + 1:
+            return [Send(sender, PullView())]
+        if not self.council.assents(proposed, sender, now):
+            return []
+        return [Send(sender, Assent(proposed.digest))]
 
     # -- leaving --------------------------------------------------------------------------
 

@@ -85,6 +85,18 @@ class ViewNews(msgspec.Struct, frozen=True, array_like=True, tag=8):
     view: View
 
 
+class Propose(msgspec.Struct, frozen=True, array_like=True, tag=12):
+    """Leader -> voters of the view before: let this be the next view."""
+
+    view: View
+
+
+class Assent(msgspec.Struct, frozen=True, array_like=True, tag=13, gc=False):
+    """Voter -> leader: to the view with this digest, and to no other for a while."""
+
+    digest: bytes
+
+
 class Suspicion(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One member thought dead. `gone`: proven, its address refuses connections."""
 
@@ -122,6 +134,8 @@ RingMessage = (
     | Heartbeat
     | PullView
     | ViewNews
+    | Propose
+    | Assent
     | Accuse
     | Wish
     | Left

@@ -19,14 +19,17 @@ class RingSettings(msgspec.Struct, frozen=True):
     # -- deciding
     batch: float = 0.05  # several deaths or joins close together make one view
     view_gap: float = 0.02  # the least time between two views of one leader
+    poll: float = 0.4  # the leader waits so long for a majority's assent, then asks anew
+    assent_life: float = 1.0  # a voter stands by its assent: longer than any poll is open
     leave_patience: float = 2.0  # a leaver whom no leader answers goes all the same
 
     # -- founding and finding
-    settle: float = 0.3  # founders must know of each other, unchanged, for so long
+    settle: float = 0.5  # founders must know of each other, unchanged, for so long
     lost_seeker: float = 3.0  # a seeker whose link broke is counted on for so long
     ring_seen: float = 5.0  # who has heard of a ring founds no other for so long
     redial_least: float = 0.1  # backoff of a seed: first,
     redial_most: float = 2.0  # and last step; jitter is a quarter either way
+    redial_keen: float = 0.2  # a voter's last step, shorter than any founding: see `Discovery`
     dial_patience: float = 10.0  # a dial that is never reported on is forgotten
     hasten: float = 0.02  # news among seekers waits so long for more of it
     crawl_every: float = 1.0  # a seeker looks up its own id so often

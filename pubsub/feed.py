@@ -72,7 +72,7 @@ class Feed:
         self.readers = False
         self.depth = 0
         self.owner = None
-        self.touched = 0.0
+        self.touched = -1.0
         self.retry_at = 0.0
         self.waiting: list[tuple[NodeId | int, Cursor | None]] | None = None
 
@@ -82,7 +82,18 @@ class Feed:
 
     def covers(self, cursor: Cursor) -> bool:
         """Whether a reader at `cursor` can go on from this log without a gap."""
-        return (
-            self.lineage <= cursor.epoch <= self.last.epoch
-            and self.log.first - 1 <= cursor.offset <= self.log.last
-        )
+        return resume(self.log, self.last, self.lineage, cursor) is cursor
+
+
+def resume(log: Log, last: Cursor, lineage: int, cursor: Cursor) -> Cursor:
+    """Where a reader at `cursor` goes on in a log that ends at `last`: there itself if it can.
+
+    Otherwise there is a gap: it goes on at the start of the log, or from now on
+    if its cursor is one that this log has not reached.
+    """
+    if cursor.epoch < lineage or cursor.offset < log.first - 1:
+        first = log.after(0, 1)
+        return Cursor(first[0].epoch, log.first - 1) if first else last
+    if cursor.offset > log.last or cursor.epoch > last.epoch:
+        return last
+    return cursor

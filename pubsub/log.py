@@ -21,6 +21,15 @@ MAX_ENTRIES: Final = 10_000
 MAX_BYTES: Final = 1 << 20
 
 
+class Budget:
+    """Payload bytes that all logs of a node hold together."""
+
+    __slots__ = ("used",)
+
+    def __init__(self) -> None:
+        self.used = 0
+
+
 class Log:
     """Entries ``first`` … ``last`` of one topic; empty when ``first == last + 1``.
 
@@ -28,12 +37,20 @@ class Log:
     one that is larger than the bound.
     """
 
-    __slots__ = ("_entries", "_max_bytes", "_max_entries", "first", "last", "size_bytes")
+    __slots__ = ("_budget", "_entries", "_max_bytes", "_max_entries", "first", "last", "size_bytes")
 
     def __init__(
-        self, last: int = 0, max_entries: int = MAX_ENTRIES, max_bytes: int = MAX_BYTES
+        self,
+        last: int = 0,
+        max_entries: int = MAX_ENTRIES,
+        max_bytes: int = MAX_BYTES,
+        budget: Budget | None = None,
     ) -> None:
-        """An empty log that stands after offset `last`; bounds in entries and payload bytes."""
+        """An empty log that stands after offset `last`; bounds in entries and payload bytes.
+
+        What it holds is counted in `budget` too, until it is cleared.
+        """
+        self._budget = budget or Budget()
         self._entries: list[Entry] = []
         self._max_entries = max_entries
         self._max_bytes = max_bytes
@@ -52,7 +69,9 @@ class Log:
         entries = self._entries
         entries.append(entry)
         self.last = offset
-        size = self.size_bytes = self.size_bytes + len(entry.payload)
+        added = len(entry.payload)
+        self._budget.used += added
+        size = self.size_bytes = self.size_bytes + added
         if size > self._max_bytes or len(entries) > self._max_entries:
             self._cut(self._max_entries >> 3, self._max_bytes >> 3)
 
@@ -68,7 +87,9 @@ class Log:
             raise ValueError(f"entries do not end before {self.first}")
         self._entries[:0] = entries
         self.first = entries[0].offset
-        self.size_bytes += sum(len(entry.payload) for entry in entries)
+        added = sum(len(entry.payload) for entry in entries)
+        self.size_bytes += added
+        self._budget.used += added
 
     def after(self, offset: int, limit: int) -> list[Entry]:
         """At most `limit` entries that follow `offset`, oldest first.
@@ -105,14 +126,16 @@ class Log:
         self._entries.clear()
         self.first = last + 1
         self.last = last
+        self._budget.used -= self.size_bytes
         self.size_bytes = 0
 
     def copy(self) -> Log:
         """A log of its own with the same entries."""
-        twin = Log(self.last, self._max_entries, self._max_bytes)
+        twin = Log(self.last, self._max_entries, self._max_bytes, self._budget)
         twin._entries = self._entries.copy()
         twin.first = self.first
         twin.size_bytes = self.size_bytes
+        self._budget.used += self.size_bytes
         return twin
 
     def _cut(self, spare_entries: int, spare_bytes: int) -> None:
@@ -125,6 +148,8 @@ class Log:
 
     def _drop(self, count: int) -> None:
         entries = self._entries
-        self.size_bytes -= sum(len(entry.payload) for entry in islice(entries, count))
+        gone = sum(len(entry.payload) for entry in islice(entries, count))
+        self.size_bytes -= gone
+        self._budget.used -= gone
         del entries[:count]
         self.first += count

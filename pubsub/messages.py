@@ -97,13 +97,14 @@ class Joined(msgspec.Struct, frozen=True, array_like=True, tag=36):
     this one. From the home that is final, and the child tells its readers;
     after a forwarder's word it asks the home first (`Fetch`). `lineage` is the
     oldest epoch whose offsets this log continues: a cursor of an older epoch
-    means nothing in it.
+    means nothing in it. `depth` is the child's: tree links from the root.
     """
 
     topic: str
     cursor: Cursor
     gap: bool
     lineage: int = 0
+    depth: int = 0
 
 
 class JoinRefused(msgspec.Struct, frozen=True, array_like=True, tag=37):
@@ -231,6 +232,7 @@ class SessionPut(msgspec.Struct, frozen=True, array_like=True, tag=49):
     """Edge -> new home after a home died: the edge's own copy of the record."""
 
     record: Record
+    request: int = 0
 
 
 class SessionMoved(msgspec.Struct, frozen=True, array_like=True, tag=52):

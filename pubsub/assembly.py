@@ -1,0 +1,212 @@
+"""The parts of one engine put together, and the ways of messages and requests through them."""
+
+from __future__ import annotations
+
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+from dht.ids import slot_of
+from pubsub.core import Core
+from pubsub.edge import Edge
+from pubsub.effects import Answer
+from pubsub.errors import Code
+from pubsub.flow import Flow
+from pubsub.homes import Homes
+from pubsub.inboxes import Inboxes
+from pubsub.messages import (
+    Append,
+    Appended,
+    Consumed,
+    Entries,
+    Failed,
+    Fetch,
+    Fetched,
+    Handoff,
+    HandoffDone,
+    HandoffNone,
+    HandoffQuery,
+    HighWater,
+    Join,
+    Joined,
+    JoinRefused,
+    Leave,
+    Release,
+    Released,
+    SessionAttach,
+    SessionClose,
+    SessionClosed,
+    SessionDone,
+    SessionMoved,
+    SessionOpen,
+    SessionPut,
+    SessionUpdate,
+    Vacated,
+)
+from pubsub.moves import Moves
+from pubsub.readers import Readers
+from pubsub.registry import Registry
+from pubsub.repair import Repair
+from pubsub.requests import Pending, Request, Requests, Response
+from pubsub.slot import is_inbox
+from pubsub.statistics import Statistics
+from pubsub.takeover import Takeover
+from pubsub.tree import Tree
+
+if TYPE_CHECKING:
+    from dht.effects import Effect
+    from dht.ids import NodeId
+    from pubsub.limits import Limits
+    from pubsub.messages import PubSubMessage
+    from pubsub.requests import HomeMessage
+
+_BY_TOPIC = attrgetter("topic")
+_BY_ADDRESS = attrgetter("address")
+_BY_RECORD = attrgetter("record.address")
+
+
+class Assembly:
+    """All parts of one engine."""
+
+    def __init__(self, me: NodeId, limits: Limits) -> None:
+        core = self.core = Core(me, limits)
+        requests = self.requests = Requests(core)
+        homes = self.homes = Homes(core, requests)
+        registry = self.registry = Registry(core, requests)
+        inboxes = self.inboxes = Inboxes(core, homes, registry)
+        moves = self.moves = Moves(core, registry, requests)
+        edge = self.edge = Edge(core, requests, registry)
+        flow = self.flow = Flow(core)
+        tree = self.tree = Tree(core, homes, flow)
+        repair = self.repair = Repair(core, requests, flow)
+        readers = self.readers = Readers(core)
+        takeover = self.takeover = Takeover(core, homes, registry)
+
+        # Some know each other both ways.
+        homes.flow, homes.registry, homes.inboxes = flow, registry, inboxes
+        registry.inboxes = inboxes
+        flow.tree = repair.tree = readers.tree = takeover.tree = tree
+        tree.repair = readers.repair = repair
+        tree.readers = repair.readers = readers
+        takeover.edge, takeover.moves, takeover.requests = edge, moves, requests
+        takeover.serve, takeover.refuse = self._serve, self._refuse
+        requests.serve, requests.finish = self._serve, self._finish
+        requests.unclaimed = edge.unclaimed
+
+        # What a home is asked: where the message names the topic or session, and who answers.
+        self._at_home: dict[type, tuple[attrgetter[str], Any]] = {
+            Append: (_BY_TOPIC, homes.receive_append),
+            Fetch: (_BY_TOPIC, homes.receive_fetch),
+            Join: (_BY_TOPIC, inboxes.receive_join),
+            SessionOpen: (_BY_ADDRESS, registry.receive_open),
+            SessionUpdate: (_BY_ADDRESS, registry.receive_update),
+            SessionClose: (_BY_ADDRESS, registry.receive_close),
+            SessionPut: (_BY_RECORD, registry.receive_put),
+            Consumed: (_BY_ADDRESS, registry.receive_consumed),
+            Vacated: (_BY_ADDRESS, registry.receive_vacated),
+            SessionAttach: (_BY_ADDRESS, moves.receive_attach),
+            Released: (_BY_ADDRESS, moves.receive_released),
+        }
+        self._handlers: dict[type, Any] = {
+            **dict.fromkeys(self._at_home, self._serve),
+            **dict.fromkeys(
+                (Appended, Failed, Fetched, SessionDone, SessionClosed), requests.receive
+            ),
+            JoinRefused: tree.receive_refused,
+            Leave: tree.receive_leave,
+            HighWater: flow.receive_high_water,
+            Release: edge.receive_release,
+            SessionMoved: edge.receive_moved,
+            HandoffQuery: takeover.giving.receive_query,
+            HandoffDone: takeover.giving.receive_done,
+            Handoff: takeover.taking.receive_handoff,
+            HandoffNone: takeover.taking.receive_none,
+        }
+        # These mean one thing for a channel's tree, another for an inbox.
+        self._for_channel: dict[type, Any] = {
+            Join: tree.receive_join,
+            Joined: tree.receive_joined,
+            Entries: flow.receive_entries,
+        }
+        self._for_inbox: dict[type, Any] = {
+            Join: self._serve,
+            Joined: edge.receive_joined,
+            Entries: edge.receive_entries,
+        }
+
+    # -- messages -----------------------------------------------------------------------
+
+    def receive(
+        self, sender: NodeId, message: PubSubMessage, now: float, out: list[Effect]
+    ) -> None:
+        """A message from another node."""
+        if isinstance(message, Entries | Join | Joined):
+            table = self._for_inbox if is_inbox(message.topic) else self._for_channel
+            table[type(message)](sender, message, now, out)
+        else:
+            self._handlers[type(message)](sender, message, now, out)
+
+    def _serve(self, sender: NodeId, message: HomeMessage, now: float, out: list[Effect]) -> None:
+        """Something is asked of this node as a home."""
+        name_of, answer = self._at_home[type(message)]
+        number = slot_of(name_of(message))
+        slot = self.core.slots.get(number)
+        if slot is not None:
+            answer(sender, message, slot, now, out)
+        elif not self.takeover.queue(number, sender, message):
+            self._refuse(sender, message, now, out)
+
+    def _refuse(self, sender: NodeId, message: HomeMessage, now: float, out: list[Effect]) -> None:
+        """Not home, or too many requests wait already: who asks for an answer is told."""
+        if isinstance(message, Request):
+            failed = Failed(message.request, Code.UNAVAILABLE)
+            self.requests.respond(sender, failed, now, out)
+
+    # -- this node's requests --------------------------------------------------------------
+
+    def submit(
+        self, request: int, name: str, message: Request, now: float, out: list[Effect]
+    ) -> None:
+        """A caller's request; told at once if there are too many."""
+        if not self.requests.submit(request, name, message, now, out):
+            out.append(Answer(request, Failed(request, Code.OVERLOADED)))
+
+    def _finish(self, pending: Pending, response: Response, now: float, out: list[Effect]) -> None:
+        """A request of this node is over."""
+        message = pending.message
+        if isinstance(response, SessionDone):
+            self.edge.adopt(response)
+        elif isinstance(response, Failed) and response.code == Code.MOVED:
+            if isinstance(message, SessionUpdate):
+                self.edge.lost(message.address, message.generation, out)
+            elif isinstance(message, SessionPut):
+                self.edge.lost(message.record.address, message.record.generation, out)
+        if isinstance(message, Fetch) and isinstance(response, Fetched | Failed):
+            self.repair.answered(message.topic, response, now, out)
+        elif pending.request > 0 and isinstance(response, Appended | Failed | SessionDone):
+            out.append(Answer(pending.request, response))
+
+    # -- counts -----------------------------------------------------------------------------
+
+    def statistics(self) -> Statistics:
+        core, takeover = self.core, self.takeover
+        feeds = core.feeds.values()
+        return Statistics(
+            slots={
+                "home": len(core.slots),
+                "opening": len(takeover.taking),
+                "parting": len(takeover.giving),
+            },
+            topics=len(core.topics),
+            feeds=len(core.feeds),
+            log_bytes=core.budget.used,
+            tree_children=sum(len(feed.children) for feed in feeds),
+            tree_depth=max((feed.depth for feed in feeds), default=0),
+            records=self.registry.records,
+            held=len(self.edge),
+            pending=len(self.requests) + len(self.readers),
+            takeovers=dict(takeover.taking.outcomes),
+            abandoned=takeover.giving.abandoned,
+            gap_repairs=self.flow.gap_repairs + self.edge.gap_repairs,
+            gaps_reported=self.tree.gaps_reported + self.edge.gaps_reported,
+            refused=self.homes.refused,
+        )

@@ -1,0 +1,91 @@
+"""The state that the parts of one pubsub engine share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dht.errors import NoMembers
+from dht.ids import slot_of
+from pubsub.log import Budget, Log
+from pubsub.records import Sharer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from dht.ids import NodeId
+    from dht.placement import Placement
+    from dht.view import Member, View
+    from pubsub.feed import Feed
+    from pubsub.limits import Limits
+    from pubsub.messages import Entry
+    from pubsub.slot import Slot, Topic
+
+
+class Core:
+    """One node's view of the ring, and its slots, topics and feeds."""
+
+    __slots__ = (
+        "budget",
+        "feeds",
+        "inboxes",
+        "limits",
+        "me",
+        "members",
+        "placement",
+        "sharer",
+        "slots",
+        "topics",
+        "view",
+    )
+
+    def __init__(self, me: NodeId, limits: Limits) -> None:
+        self.me = me
+        self.limits = limits
+        self.view: View | None = None
+        self.placement: Placement | None = None
+        self.members: dict[NodeId, Member] = {}
+        self.slots: dict[int, Slot] = {}  # those that I am home to and that are open
+        self.topics: dict[str, Topic] = {}  # all in open slots; inboxes only while they have a log
+        self.feeds: dict[str, Feed] = {}  # channels
+        self.inboxes: dict[str, Feed] = {}  # inboxes with unread entries of sessions held here
+        self.budget = Budget()
+        self.sharer = Sharer()
+
+    @property
+    def view_number(self) -> int:
+        return 0 if self.view is None else self.view.number
+
+    def home_of(self, topic: str) -> NodeId | None:
+        """The home of a topic in the present view; None while there can be none."""
+        return self.home(slot_of(topic))
+
+    def home(self, slot: int) -> NodeId | None:
+        if self.placement is None:
+            return None
+        try:
+            return self.placement.home(slot)
+        except NoMembers:
+            return None
+
+    def new_log(self, last: int) -> Log:
+        limits = self.limits
+        return Log(last, limits.log_entries, limits.log_bytes, self.budget)
+
+    def shrink(self, log: Log) -> None:
+        """Memory for logs is short: this one gives up most of what it holds."""
+        log.shrink(self.limits.log_entries >> 4, self.limits.log_bytes >> 4)
+
+    def crowded(self) -> bool:
+        return self.budget.used > self.limits.total_log_bytes
+
+
+def batches(entries: Sequence[Entry], size: int) -> Iterator[tuple[Entry, ...]]:
+    """Runs of `entries` of about `size` payload bytes, each with at least one entry."""
+    start, filled = 0, 0
+    for index, entry in enumerate(entries):
+        filled += len(entry.payload)
+        if filled > size and index > start:
+            yield tuple(entries[start:index])
+            start, filled = index, len(entry.payload)
+    if start < len(entries):
+        yield tuple(entries[start:])

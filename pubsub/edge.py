@@ -1,0 +1,323 @@
+"""A node as edge: the sessions that it holds, and their inboxes.
+
+Where this node is the session's home too, the home's record is the only one.
+For sessions that live elsewhere the edge keeps a copy, from which a new home
+that began without the old one's state gets the record back.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dht.effects import Send
+from dht.ids import slot_of
+from pubsub.effects import Deliver, ReleaseSession, Reset, SessionLost
+from pubsub.feed import Feed
+from pubsub.flow import following
+from pubsub.messages import (
+    Consumed,
+    Cursor,
+    Entries,
+    Join,
+    Joined,
+    Release,
+    Released,
+    SessionClose,
+    SessionDone,
+    SessionMoved,
+    SessionPut,
+    Vacated,
+)
+from pubsub.records import Cursors, SessionRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from dht.effects import Effect
+    from dht.ids import NodeId
+    from dht.placement import Placement
+    from dht.view import Member, View
+    from pubsub.core import Core
+    from pubsub.registry import Registry
+    from pubsub.requests import Requests
+    from pubsub.slot import Slot, Topic
+
+_WATCH_SECONDS = 30.0  # how long the old home of a moved slot is watched for its death
+
+
+class Edge:
+    """The sessions that this node is the edge of."""
+
+    def __init__(self, core: Core, requests: Requests, registry: Registry) -> None:
+        self._core = core
+        self._requests = requests
+        self._registry = registry
+        self._held: dict[int, dict[str, SessionRecord]] = {}  # by slot, where I am not home
+        self._parting: dict[int, tuple[Member, float]] = {}  # slot: its old home, since when
+        self.gap_repairs = 0
+        self.gaps_reported = 0
+
+    def __len__(self) -> int:
+        """Copies of records of sessions that live elsewhere."""
+        return sum(len(records) for records in self._held.values())
+
+    def find(self, address: str) -> SessionRecord | None:
+        """The record of a session that this node holds."""
+        number = slot_of(address)
+        slot = self._core.slots.get(number)
+        if slot is None:
+            return self._held.get(number, {}).get(address)
+        record = slot.record(address)
+        return record if record is not None and record.edge == self._core.me else None
+
+    # -- what the node does ---------------------------------------------------------
+
+    def adopt(self, done: SessionDone) -> None:
+        """A home has committed a record that names this node."""
+        number = slot_of(done.record.address)
+        if number in self._core.slots or done.record.edge != self._core.me:
+            return
+        record = SessionRecord.from_wire(done.record, self._core.sharer)
+        held = self.find(record.address)
+        if held is not None and held.generation == record.generation:
+            record.inbox = max(record.inbox, held.inbox)
+            record.advance(held.cursors, self._core.sharer)
+        self._held.setdefault(number, {})[record.address] = record
+
+    def unclaimed(self, sender: NodeId, done: SessionDone, now: float, out: list[Effect]) -> None:
+        """A home's answer to a request that was given up: nobody here holds that session."""
+        address, generation = done.record.address, done.record.generation
+        held = self.find(address)
+        if sender == self._core.me:
+            slot = self._core.slots.get(slot_of(address))
+            if slot is not None:
+                vacated = Vacated(address, generation)
+                self._registry.receive_vacated(sender, vacated, slot, now, out)
+        elif held is None or held.generation < generation:
+            out.append(Send(sender, Vacated(address, generation)))
+
+    def close(self, address: str, generation: int, now: float, out: list[Effect]) -> None:
+        """The session is over; its home is told until it confirms."""
+        self.drop(address)
+        number = self._requests.internal()
+        message = SessionClose(address, generation, number)
+        seconds = self._core.limits.close_seconds
+        self._requests.submit(number, address, message, now, out, seconds)
+
+    def consumed(self, address: str, generation: int, cursors: Cursors, out: list[Effect]) -> None:
+        """The client has been served up to these cursors."""
+        core = self._core
+        record = self.find(address)
+        if record is None or record.generation != generation:
+            return
+        if slot_of(address) in core.slots:
+            self._registry.consume(record, cursors)
+            return
+        self._advance(record, cursors)
+        home = core.home_of(address)
+        if home is not None and home != core.me:
+            out.append(Send(home, Consumed(address, generation, cursors)))
+
+    def _advance(self, record: SessionRecord, cursors: Cursors) -> None:
+        record.advance(cursors, self._core.sharer)
+        feed = self._core.inboxes.get(record.address)
+        for name, cursor in cursors:
+            if name == record.address and cursor > record.inbox:
+                record.inbox = cursor
+                if feed is not None:
+                    feed.log.trim_to(cursor.offset)
+        if feed is not None and record.inbox >= feed.last:
+            self._drop_inbox(record.address)
+
+    def released(
+        self, address: str, generation: int, cursors: Cursors, now: float, out: list[Effect]
+    ) -> None:
+        """The node has let go: the home is told."""
+        record = self.find(address)
+        if record is not None and record.generation <= generation:
+            self.drop(address)
+        message = Released(address, generation, cursors)
+        home = self._core.home_of(address)
+        if home == self._core.me:
+            self._requests.serve(home, message, now, out)
+        elif home is not None:
+            out.append(Send(home, message))
+
+    def drop(self, address: str) -> None:
+        """Forget the edge's copy, and what was unread of the inbox."""
+        number = slot_of(address)
+        records = self._held.get(number)
+        if records is not None and records.pop(address, None) is not None:
+            self._drop_inbox(address)
+            if not records:
+                del self._held[number]
+
+    def _drop_inbox(self, address: str) -> None:
+        feed = self._core.inboxes.pop(address, None)
+        if feed is not None:
+            feed.log.clear(feed.log.last)
+
+    def lost(self, address: str, generation: int, out: list[Effect]) -> None:
+        """The home refused a write of this generation: another edge has the session."""
+        record = self.find(address)
+        if slot_of(address) not in self._core.slots:
+            if record is None or record.generation > generation:
+                return
+            self.drop(address)
+        elif record is not None and record.generation > generation:
+            return
+        out.append(SessionLost(address))
+
+    # -- what homes say ---------------------------------------------------------------
+
+    def receive_release(
+        self, sender: NodeId, message: Release, now: float, out: list[Effect]
+    ) -> None:
+        """The session moves: the node is asked to let go; if it is not here, that is said."""
+        del now
+        record = self.find(message.address)
+        if record is not None and record.generation <= message.generation:
+            out.append(ReleaseSession(message.address, message.generation))
+        else:
+            out.append(Send(sender, Released(message.address, message.generation, ())))
+
+    def receive_moved(
+        self, sender: NodeId, message: SessionMoved, now: float, out: list[Effect]
+    ) -> None:
+        del sender, now
+        self.lost(message.address, message.generation, out)
+
+    def receive_entries(
+        self, sender: NodeId, message: Entries, now: float, out: list[Effect]
+    ) -> None:
+        """Inbox entries from the home."""
+        del now
+        record = self._claimed(sender, message.topic, out)
+        if record is None or not message.entries:
+            return
+        feed = self._core.inboxes.get(message.topic)
+        last = record.inbox if feed is None else feed.last
+        entries = following(last, message.entries)
+        if entries is None:
+            self.gap_repairs += 1
+            out.append(Send(sender, Join(message.topic, last)))
+        elif entries:
+            feed = feed or self._open_inbox(record)
+            for entry in entries:
+                feed.log.append(entry)
+            feed.last = Cursor(entries[-1].epoch, entries[-1].offset)
+            feed.depth = message.depth
+            out.append(Deliver(feed, message.depth))
+        elif feed is None:
+            # All of it was consumed before; the home has missed that.
+            consumed = ((message.topic, record.inbox),)
+            out.append(Send(sender, Consumed(message.topic, record.generation, consumed)))
+
+    def receive_joined(
+        self, sender: NodeId, message: Joined, now: float, out: list[Effect]
+    ) -> None:
+        """The home tells of a gap in the inbox: entries go on after its cursor."""
+        del now
+        record = self._claimed(sender, message.topic, out)
+        if record is None or message.cursor <= record.inbox:
+            return
+        feed = self._core.inboxes.get(message.topic)
+        if (
+            feed is not None
+            and message.lineage <= feed.last.epoch
+            and (message.cursor.offset <= feed.last.offset)
+        ):
+            return  # everything up to there has come
+        self._drop_inbox(message.topic)
+        record.inbox = message.cursor
+        feed = self._open_inbox(record)
+        del self._core.inboxes[message.topic]  # nothing unread in it
+        self.gaps_reported += 1
+        out.append(Reset(feed))
+
+    def _claimed(self, sender: NodeId, address: str, out: list[Effect]) -> SessionRecord | None:
+        """The record, if this node holds the session; else the home is told that it does not."""
+        record = self.find(address)
+        if record is None or slot_of(address) in self._core.slots:
+            out.append(Send(sender, Vacated(address, 0)))
+            return None
+        return record
+
+    def _open_inbox(self, record: SessionRecord) -> Feed:
+        feed = Feed(record.address, self._core.new_log(record.inbox.offset))
+        feed.last = feed.origin = record.inbox
+        feed.lineage = record.inbox.epoch
+        feed.joined = feed.readers = True
+        self._core.inboxes[record.address] = feed
+        return feed
+
+    # -- slots and views ------------------------------------------------------------------
+
+    def slots_parted(self, slots: Collection[Slot], topics: Collection[Topic]) -> None:
+        """Somebody else is home to these now: what they held of my sessions I hold myself.
+
+        The records are shared with what is handed over: they only move forward.
+        """
+        for slot in slots:
+            mine = {
+                address: record
+                for address, record in (slot.records or {}).items()
+                if record.edge == self._core.me
+            }
+            if mine:
+                self._held[slot.number] = mine
+        for topic in topics:
+            if topic.record is not None and topic.feed is not None:
+                topic.feed.log = topic.log.copy()
+                topic.feed = None
+
+    def slots_opened(self, slots: Collection[Slot], now: float, out: list[Effect]) -> None:
+        """I am home to these now: my copies are merged into the records, or become them."""
+        for slot in slots:
+            for copy in self._held.pop(slot.number, {}).values():
+                if self._registry.put(copy, slot, now, out) is None:
+                    self._drop_inbox(copy.address)
+                    out.append(SessionLost(copy.address))
+
+    def install_view(
+        self, old_view: View | None, old_placement: Placement | None, now: float, out: list[Effect]
+    ) -> None:
+        """Where a home went away, and its successor may not have its state, register again."""
+        view = self._core.view
+        if view is None or old_view is None or old_placement is None or not old_view.active:
+            return
+        for number, records in self._held.items():
+            home = self._core.home(number)
+            past = old_view.get(old_placement.home(number))
+            watched = self._parting.get(number, (past, now))[0]
+            gone = any(
+                member is not None and not _alive(member, view) for member in (past, watched)
+            )
+            if gone:
+                self._parting.pop(number, None)
+            elif past is not None and past.id != home:
+                self._parting[number] = (past, now)  # it hands over, if it lives
+            if gone and home != self._core.me:
+                for record in records.values():
+                    self._put(record, now, out)
+        for number, (_, since) in list(self._parting.items()):
+            if now - since > _WATCH_SECONDS:
+                del self._parting[number]
+
+    def change_ring(self, out: list[Effect]) -> None:
+        """The sessions stay behind in the old ring."""
+        for records in list(self._held.values()):
+            for address in list(records):
+                self.drop(address)
+                out.append(SessionLost(address))
+
+    def _put(self, record: SessionRecord, now: float, out: list[Effect]) -> None:
+        number = self._requests.internal()
+        put = SessionPut(record.to_wire(), number)
+        self._requests.submit(number, record.address, put, now, out)
+
+
+def _alive(member: Member, view: View) -> bool:
+    """Whether the very process that `member` names is still in `view`."""
+    now = view.get(member.id)
+    return now is not None and now.incarnation == member.incarnation

@@ -1,0 +1,134 @@
+"""Inboxes at the session's home: a topic with one reader, the session's edge.
+
+Entries go straight to the edge. The log is dropped once the edge has consumed
+everything, and the record keeps the position from which offsets go on, so that
+an idle session costs its record and nothing else.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dht.effects import Send
+from pubsub.core import batches
+from pubsub.effects import Deliver, Reset
+from pubsub.feed import Feed, resume
+from pubsub.messages import Cursor, Entries, Entry, Join, Joined
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from dht.effects import Effect
+    from dht.ids import NodeId
+    from pubsub.core import Core
+    from pubsub.homes import Homes
+    from pubsub.records import SessionRecord
+    from pubsub.registry import Registry
+    from pubsub.slot import Slot, Topic
+
+
+class Inboxes:
+    """The inboxes in this node's open slots."""
+
+    def __init__(self, core: Core, homes: Homes, registry: Registry) -> None:
+        self._core = core
+        self._homes = homes
+        self._registry = registry
+
+    def deliver(
+        self,
+        topic: Topic,
+        record: SessionRecord,
+        entries: tuple[Entry, ...],
+        out: list[Effect],
+    ) -> None:
+        """Committed entries, straight to the session's edge."""
+        core = self._core
+        if record.edge == core.me:
+            feed = topic.feed or self._attach(topic, record)
+            feed.last = topic.last
+            out.append(Deliver(feed, 0))
+        elif record.edge in core.members:
+            out.append(Send(record.edge, Entries(topic.name, 1, entries)))
+
+    def _attach(self, topic: Topic, record: SessionRecord) -> Feed:
+        """The node is the edge too: its feed of the inbox shares the log."""
+        feed = self._core.inboxes.get(topic.name)
+        if feed is None:
+            feed = Feed(topic.name, topic.log)
+            self._core.inboxes[topic.name] = feed
+            feed.origin = record.inbox
+        elif feed.log is not topic.log:
+            feed.log.clear(feed.log.last)
+            feed.log = topic.log
+        feed.joined = feed.readers = True
+        feed.lineage = topic.slot.lineage
+        topic.feed = feed
+        return feed
+
+    def push(self, topic: Topic, record: SessionRecord, out: list[Effect]) -> None:
+        """Send the edge everything that it has not consumed (again: it trims)."""
+        core = self._core
+        start = resume(topic.log, topic.last, topic.slot.lineage, record.inbox)
+        if start is not record.inbox:
+            record.inbox = start
+            if record.edge == core.me:
+                self._reset_local(self._attach(topic, record), start, out)
+            elif record.edge in core.members:
+                joined = Joined(topic.name, start, True, topic.slot.lineage)
+                out.append(Send(record.edge, joined))
+        entries = topic.log.after(start.offset, topic.log.last)
+        for batch in batches(entries, core.limits.batch_bytes):
+            self.deliver(topic, record, batch, out)
+
+    def _reset_local(self, feed: Feed, cursor: Cursor, out: list[Effect]) -> None:
+        if not len(feed.log):
+            feed.log.clear(cursor.offset)
+            feed.last = cursor
+        feed.origin = cursor
+        out.append(Reset(feed))
+
+    def receive_join(
+        self, sender: NodeId, message: Join, slot: Slot, now: float, out: list[Effect]
+    ) -> None:
+        """The edge has missed entries of an inbox: send all that it has not consumed."""
+        del now
+        record = slot.record(message.topic)
+        topic = self._core.topics.get(message.topic)
+        if record is not None and topic is not None and record.edge == sender:
+            self.push(topic, record, out)
+
+    def begin(self, slot: Slot, record: SessionRecord, out: list[Effect]) -> None:
+        """Where the inbox's log may have been lost the edge is told, and offsets start anew."""
+        if slot.lineage <= record.inbox.epoch:
+            return
+        record.inbox = slot.origin
+        if record.edge == self._core.me:
+            self._core.inboxes.pop(record.address, None)
+            self._reset_local(Feed(record.address, self._core.new_log(0)), record.inbox, out)
+        else:
+            joined = Joined(record.address, record.inbox, True, slot.lineage)
+            out.append(Send(record.edge, joined))
+
+    def drop(self, topic: Topic) -> None:
+        """Everything in it was consumed, or the session is over."""
+        if topic.feed is not None and self._core.inboxes.get(topic.name) is topic.feed:
+            del self._core.inboxes[topic.name]
+        self._homes.close_topic(topic)
+
+    def slots_opened(self, topics: Iterable[Topic], out: list[Effect]) -> None:
+        """Inboxes that came with a hand-off: what the old home sent last may be lost."""
+        for topic in topics:
+            if topic.record is None or self._core.topics.get(topic.name) is not topic:
+                continue
+            if topic.record.inbox >= topic.last:
+                self.drop(topic)
+            else:
+                self.push(topic, topic.record, out)
+
+    def link_opened(self, node: NodeId, out: list[Effect]) -> None:
+        """What was under way on the old link may be lost."""
+        for address in self._registry.held_by(node):
+            topic = self._core.topics.get(address)
+            if topic is not None and topic.record is not None:
+                self.push(topic, topic.record, out)

@@ -1,0 +1,59 @@
+"""Every bound and delay of the pubsub engine, in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Delays in seconds, sizes in bytes, the rest counts. All are per node unless they say."""
+
+    # a topic's log: at least this much is kept for cursors to catch up
+    log_entries: int = 10_000
+    log_bytes: int = 1 << 20
+    # all logs of the node: past this each append shrinks its own log, past twice it is refused
+    total_log_bytes: int = 256 << 20
+
+    topics: int = 200_000
+    feeds: int = 200_000
+    records: int = 2_000_000
+    subscriptions: int = 1_000  # of one session
+
+    # requests that this node waits for
+    pending: int = 50_000
+    pending_bytes: int = 64 << 20
+    request_seconds: float = 10.0  # then they fail as unavailable
+    close_seconds: float = 60.0  # a session's end is worth more patience: it frees memory
+    retry_seconds: float = 0.05  # first retry; doubles up to the cap
+    retry_cap_seconds: float = 0.5
+
+    # requests that wait for one of this node's slots to open
+    queued: int = 10_000
+    queued_bytes: int = 32 << 20
+
+    # message ids that the application chose, per slot; twice as long and as many at most
+    client_ids: int = 10_000
+    client_id_seconds: float = 120.0
+    # message ids that nodes minted: enough for their retries
+    recent_ids: int = 4_096
+    recent_id_seconds: float = 15.0
+    remembered: int = 200_000
+
+    # trees
+    batch_bytes: int = 256 << 10  # one Entries or Fetched message
+    high_water_seconds: float = 0.2
+    join_retry_seconds: float = 1.0
+    refused_retry_seconds: float = 0.1
+
+    # sessions
+    release_seconds: float = 1.0  # how long a move waits for the old edge's cursors
+    orphan_seconds: float = 60.0  # how long a record outlives its edge
+    settle_seconds: float = 3.0  # after a lossy opening: edges re-register before "unknown" is said
+
+    # hand-off
+    handoff_bytes: int = 512 << 10  # one Handoff message
+    handoff_window: int = 2 << 20  # what one query is answered with
+    handoff_seconds: float = 3.0  # how long the old home may be silent
+    handoff_retry_seconds: float = 0.5
+    parted_seconds: float = 30.0  # how long an old home keeps what nobody asks for

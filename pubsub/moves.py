@@ -1,0 +1,141 @@
+"""Sessions that move from one edge to another, as their home sees it.
+
+The home asks the old edge to let go, waits for its final cursors (or does
+without, if it is gone or silent), commits the next generation with the new
+edge, and only then tells the new one. From that commit on the old edge's
+writes are refused.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING
+
+from dht.effects import Send
+from dht.ids import slot_of
+from pubsub.effects import ReleaseSession
+from pubsub.errors import Code
+from pubsub.messages import Failed, Release, Released, SessionAttach, SessionDone
+
+if TYPE_CHECKING:
+    from dht.effects import Effect
+    from dht.ids import NodeId
+    from pubsub.core import Core
+    from pubsub.records import SessionRecord
+    from pubsub.registry import Registry
+    from pubsub.requests import Requests
+    from pubsub.slot import Slot
+
+
+class _Move:
+    """An attach that waits for the old edge. `request` is the new edge's."""
+
+    __slots__ = ("deadline", "edge", "generation", "request")
+
+    def __init__(self, edge: NodeId, request: int, generation: int, deadline: float) -> None:
+        self.edge = edge
+        self.request = request
+        self.generation = generation
+        self.deadline = deadline
+
+
+class Moves:
+    """The moves under way of sessions whose home this node is."""
+
+    def __init__(self, core: Core, registry: Registry, requests: Requests) -> None:
+        self._core = core
+        self._registry = registry
+        self._requests = requests
+        self._moves: dict[str, _Move] = {}  # oldest first
+
+    def receive_attach(
+        self, sender: NodeId, message: SessionAttach, slot: Slot, now: float, out: list[Effect]
+    ) -> None:
+        """A node got a request of this session's client and wants to be its edge."""
+        record = slot.record(message.address)
+        if record is None:
+            failed = Failed(message.request, self._registry.unknown(slot, now))
+            self._requests.respond(sender, failed, now, out)
+            return
+        move = self._moves.get(record.address)
+        if move is not None:
+            if move.edge == sender:
+                move.request = message.request  # a retry
+            else:
+                failed = Failed(message.request, Code.UNAVAILABLE)
+                self._requests.respond(sender, failed, now, out)
+        elif record.edge == sender:
+            # It is the edge: a retry whose answer was lost, or a client that came back to it.
+            self._answer(sender, message.request, record, now, out)
+        elif record.edge in self._core.members:
+            deadline = now + self._core.limits.release_seconds
+            move = _Move(sender, message.request, record.generation, deadline)
+            self._moves[record.address] = move
+            if record.edge == self._core.me:
+                out.append(ReleaseSession(record.address, record.generation))
+            else:
+                out.append(Send(record.edge, Release(record.address, record.generation)))
+        else:
+            self._commit(record, sender, message.request, now, out)
+
+    def receive_released(
+        self, sender: NodeId, message: Released, slot: Slot, now: float, out: list[Effect]
+    ) -> None:
+        """The old edge has let go; these are its last cursors."""
+        record = slot.record(message.address)
+        if record is None or not self._registry.writes(sender, message.generation, record):
+            return
+        self._registry.consume(record, message.cursors)
+        if record.address in self._moves:
+            self._finish(record, now, out)
+        else:
+            self._registry.vacate(record, now)  # the move that asked for it came to nothing
+
+    def _finish(self, record: SessionRecord, now: float, out: list[Effect]) -> None:
+        move = self._moves.pop(record.address)
+        self._commit(record, move.edge, move.request, now, out)
+
+    def _commit(
+        self, record: SessionRecord, edge: NodeId, request: int, now: float, out: list[Effect]
+    ) -> None:
+        """The next generation, with its edge: from here on the old edge's writes are refused."""
+        self._registry.rename_edge(record, edge)
+        record.generation += 1
+        self._answer(edge, request, record, now, out)
+
+    def _answer(
+        self, edge: NodeId, request: int, record: SessionRecord, now: float, out: list[Effect]
+    ) -> None:
+        self._requests.respond(edge, SessionDone(request, record.to_wire()), now, out)
+        topic = self._core.topics.get(record.address)
+        if topic is not None and record.edge == edge:
+            self._registry.inboxes.push(topic, record, out)
+
+    def install_view(self, now: float, out: list[Effect]) -> None:
+        """Moves of slots that went elsewhere are asked for there again; dead edges let go."""
+        core = self._core
+        for address, move in list(self._moves.items()):
+            slot = core.slots.get(slot_of(address))
+            record = None if slot is None else slot.record(address)
+            if record is None or record.generation != move.generation:
+                del self._moves[address]
+                failed = Failed(move.request, Code.UNAVAILABLE)
+                self._requests.respond(move.edge, failed, now, out)
+            elif record.edge not in core.members:
+                self._finish(record, now, out)
+
+    def next_deadline(self) -> float:
+        return next((move.deadline for move in self._moves.values()), inf)
+
+    def handle_timer(self, now: float, out: list[Effect]) -> None:
+        """Old edges that do not answer are done without."""
+        while self._moves:
+            address, move = next(iter(self._moves.items()))
+            if move.deadline > now:
+                return
+            slot = self._core.slots.get(slot_of(address))
+            record = None if slot is None else slot.record(address)
+            if record is not None and record.generation == move.generation:
+                self._finish(record, now, out)
+            else:
+                del self._moves[address]

@@ -1,0 +1,93 @@
+"""Session records as nodes keep them in memory: one slotted object a session.
+
+A node keeps up to a million of these, so what sessions have in common is
+shared: the tuple of cursors (sessions with the same subscriptions that have
+read equally far), the cursor of an untouched inbox, the edge's id, `extra`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from pubsub.messages import Cursor, Record
+
+if TYPE_CHECKING:
+    from dht.ids import NodeId
+
+Cursors: TypeAlias = tuple[tuple[str, Cursor], ...]
+_SHARED: Final = 8_192
+
+
+class Sharer:
+    """Hands out one object for equal cursor tuples; forgets all of them now and then."""
+
+    __slots__ = ("_known",)
+
+    def __init__(self) -> None:
+        self._known: dict[Cursors, Cursors] = {}
+
+    def share(self, cursors: Cursors) -> Cursors:
+        if not cursors:
+            return ()
+        if len(self._known) >= _SHARED:
+            self._known.clear()
+        return self._known.setdefault(cursors, cursors)
+
+
+class SessionRecord:
+    """A session at its home, or the edge's own copy. `inbox` is the consumed position.
+
+    While the inbox has no log at the home, `inbox` is also the last position
+    assigned in it, so that offsets go on from there.
+    """
+
+    __slots__ = ("address", "cursors", "edge", "extra", "generation", "inbox")
+
+    def __init__(
+        self, address: str, edge: NodeId, generation: int, inbox: Cursor, extra: bytes = b""
+    ) -> None:
+        self.address = address
+        self.edge = edge
+        self.generation = generation
+        self.inbox = inbox
+        self.cursors: Cursors = ()  # without the inbox
+        self.extra = extra
+
+    def to_wire(self) -> Record:
+        cursors = ((self.address, self.inbox), *self.cursors)
+        return Record(self.address, self.edge, self.generation, cursors, self.extra)
+
+    @classmethod
+    def from_wire(cls, record: Record, sharer: Sharer) -> SessionRecord:
+        inbox = Cursor(0, 0)
+        others = []
+        for pair in record.cursors:
+            if pair[0] == record.address:
+                inbox = pair[1]
+            else:
+                others.append(pair)
+        made = cls(record.address, record.edge, record.generation, inbox, record.extra)
+        made.cursors = sharer.share(tuple(others))
+        return made
+
+    def advance(self, cursors: Cursors, sharer: Sharer) -> None:
+        """Move subscriptions forward to `cursors`; never back, and none that it does not have."""
+        moved = False
+        positions = dict(self.cursors)
+        for topic, cursor in cursors:
+            held = positions.get(topic)
+            if held is not None and cursor > held:
+                positions[topic] = cursor
+                moved = True
+        if moved:
+            self.cursors = sharer.share(tuple(positions.items()))
+
+    def subscribe(self, added: Cursors, dropped: tuple[str, ...], sharer: Sharer) -> None:
+        """Add subscriptions at their cursors and drop others. A repeat changes nothing."""
+        positions = dict(self.cursors)
+        for topic in dropped:
+            positions.pop(topic, None)
+        for topic, cursor in added:
+            if topic != self.address:
+                positions[topic] = max(cursor, positions.get(topic, cursor))
+        self.cursors = sharer.share(tuple(positions.items()))

@@ -1,0 +1,259 @@
+"""Session records at their home.
+
+A record names the session's edge and a generation; a write that carries an
+older generation, or comes from another node, is refused. A record whose edge
+has gone waits a while for a new one.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING
+
+from dht.effects import Send
+from dht.ids import slot_of
+from pubsub.errors import Code
+from pubsub.messages import (
+    Consumed,
+    Cursor,
+    Failed,
+    SessionClose,
+    SessionClosed,
+    SessionDone,
+    SessionMoved,
+    SessionOpen,
+    SessionPut,
+    SessionUpdate,
+    Vacated,
+)
+from pubsub.records import SessionRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from dht.effects import Effect
+    from dht.ids import NodeId
+    from pubsub.core import Core
+    from pubsub.inboxes import Inboxes
+    from pubsub.requests import Requests
+    from pubsub.slot import Slot
+
+
+class Registry:
+    """The session records in this node's open slots."""
+
+    def __init__(self, core: Core, requests: Requests) -> None:
+        self._core = core
+        self._requests = requests
+        self.inboxes: Inboxes
+        self._away: dict[NodeId, set[str]] = {}  # sessions whose edge is another node
+        self._orphans: dict[str, float] = {}  # without an edge, until then; oldest first
+        self.records = 0
+
+    # -- requests of edges ----------------------------------------------------------
+
+    def receive_open(
+        self, sender: NodeId, message: SessionOpen, slot: Slot, now: float, out: list[Effect]
+    ) -> None:
+        """A new session. A retry finds its record there already."""
+        record = slot.record(message.address)
+        answer: SessionDone | Failed
+        if record is None:
+            if self.records >= self._core.limits.records:
+                failed = Failed(message.request, Code.OVERLOADED)
+                self._requests.respond(sender, failed, now, out)
+                return
+            record = SessionRecord(message.address, sender, 1, slot.origin, message.extra)
+            self.add(slot, record, now)
+        if record.edge == sender and record.generation == 1:
+            answer = SessionDone(message.request, record.to_wire())
+        else:
+            answer = Failed(message.request, Code.MOVED)
+        self._requests.respond(sender, answer, now, out)
+
+    def receive_update(
+        self, sender: NodeId, message: SessionUpdate, slot: Slot, now: float, out: list[Effect]
+    ) -> None:
+        """Subscriptions come and go; answered once the record has them."""
+        record = slot.record(message.address)
+        answer: SessionDone | Failed
+        if record is None:
+            answer = Failed(message.request, self.unknown(slot, now))
+        elif not self.writes(sender, message.generation, record):
+            answer = Failed(message.request, Code.MOVED)
+        elif len(record.cursors) + len(message.subscribe) > self._core.limits.subscriptions:
+            answer = Failed(message.request, Code.OVERLOADED)
+        else:
+            record.subscribe(message.subscribe, message.unsubscribe, self._core.sharer)
+            answer = SessionDone(message.request, record.to_wire())
+        self._requests.respond(sender, answer, now, out)
+
+    def receive_close(
+        self, sender: NodeId, message: SessionClose, slot: Slot, now: float, out: list[Effect]
+    ) -> None:
+        """The session is over, unless a newer edge has it."""
+        record = slot.record(message.address)
+        if record is not None and record.generation <= message.generation:
+            self.close(slot, record)
+        self._requests.respond(sender, SessionClosed(message.request), now, out)
+
+    def receive_consumed(
+        self, sender: NodeId, message: Consumed, slot: Slot, now: float, out: list[Effect]
+    ) -> None:
+        """The edge has served its client up to these cursors."""
+        del now
+        record = slot.record(message.address)
+        if record is None:
+            return
+        if self.writes(sender, message.generation, record):
+            self.consume(record, message.cursors)
+        elif sender != self._core.me:
+            out.append(Send(sender, SessionMoved(message.address, message.generation)))
+
+    def receive_put(
+        self, sender: NodeId, message: SessionPut, slot: Slot, now: float, out: list[Effect]
+    ) -> None:
+        """An edge's own copy, after this home began without the old one's state."""
+        copy = SessionRecord.from_wire(message.record, self._core.sharer)
+        record = self.put(copy, slot, now, out)
+        answer: SessionDone | Failed
+        if record is None:
+            answer = Failed(message.request, Code.MOVED)
+        else:
+            answer = SessionDone(message.request, record.to_wire())
+        self._requests.respond(sender, answer, now, out)
+
+    def put(
+        self, copy: SessionRecord, slot: Slot, now: float, out: list[Effect]
+    ) -> SessionRecord | None:
+        """Merge an edge's copy into its record; None if another edge has the session."""
+        record = slot.record(copy.address)
+        if record is None:
+            self.add(slot, copy, now)
+            self.inboxes.begin(slot, copy, out)
+            return copy
+        if record.generation < copy.generation:
+            self.rename_edge(record, copy.edge)
+            record.generation = copy.generation
+        elif record.generation > copy.generation or record.edge != copy.edge:
+            return None
+        self.consume(record, ((copy.address, copy.inbox), *copy.cursors))
+        return record
+
+    def receive_vacated(
+        self, sender: NodeId, message: Vacated, slot: Slot, now: float, out: list[Effect]
+    ) -> None:
+        """The edge that the record names does not hold the session: it waits for another."""
+        del out
+        record = slot.record(message.address)
+        if record is not None and record.edge == sender:
+            self.vacate(record, now)
+
+    # -- records ----------------------------------------------------------------------
+
+    def unknown(self, slot: Slot, now: float) -> str:
+        """What to say of a session that has no record here."""
+        return Code.UNAVAILABLE if now < slot.settled_at else Code.UNKNOWN_SESSION
+
+    def writes(self, sender: NodeId, generation: int, record: SessionRecord) -> bool:
+        """Whether `sender` may write to the record: it is the edge, of this generation."""
+        return record.generation == generation and record.edge == sender
+
+    def add(self, slot: Slot, record: SessionRecord, now: float) -> None:
+        """Put a record into its slot."""
+        if slot.records is None:
+            slot.records = {}
+        slot.records[record.address] = record
+        self.index(record, now)
+
+    def index(self, record: SessionRecord, now: float) -> None:
+        """A record that is in its slot: find it again by its edge."""
+        self.records += 1
+        if record.edge != self._core.me:
+            self._away.setdefault(record.edge, set()).add(record.address)
+            if record.edge not in self._core.members:
+                self._orphan(record.address, now)
+
+    def close(self, slot: Slot, record: SessionRecord) -> None:
+        """The record goes, and its inbox."""
+        if slot.records is None:
+            return
+        del slot.records[record.address]
+        slot.records = slot.records or None
+        self.forget((record,))
+        topic = self._core.topics.get(record.address)
+        if topic is not None:
+            self.inboxes.drop(topic)
+
+    def forget(self, records: Iterable[SessionRecord]) -> None:
+        """These records leave this home: no index is to name them."""
+        for record in records:
+            self.records -= 1
+            self._discard_away(record)
+
+    def _discard_away(self, record: SessionRecord) -> None:
+        names = self._away.get(record.edge)
+        if names is not None:
+            names.discard(record.address)
+            if not names:
+                del self._away[record.edge]
+
+    def rename_edge(self, record: SessionRecord, edge: NodeId) -> None:
+        """The record names another edge from now on (b"" for none)."""
+        self._discard_away(record)
+        self._core.inboxes.pop(record.address, None)
+        topic = self._core.topics.get(record.address)
+        if topic is not None:
+            topic.feed = None
+        record.edge = edge
+        if edge != self._core.me:
+            self._away.setdefault(edge, set()).add(record.address)
+
+    def vacate(self, record: SessionRecord, now: float) -> None:
+        """Nobody holds the session: it waits for an edge, for a while."""
+        self.rename_edge(record, b"")
+        self._orphan(record.address, now)
+
+    def consume(self, record: SessionRecord, cursors: tuple[tuple[str, Cursor], ...]) -> None:
+        """Move the record's cursors forward; a log that nobody needs any more goes."""
+        for name, cursor in cursors:
+            if name != record.address:
+                continue
+            topic = self._core.topics.get(name)
+            if topic is not None and record.inbox < cursor:
+                record.inbox = min(cursor, topic.last)
+                topic.log.trim_to(record.inbox.offset)
+                if record.inbox == topic.last and topic.assigned == topic.last.offset:
+                    self.inboxes.drop(topic)
+        record.advance(cursors, self._core.sharer)
+
+    # -- views, links, time ---------------------------------------------------------------
+
+    def install_view(self, now: float) -> None:
+        """Sessions whose edge has gone wait for a new one, for a while."""
+        for edge, names in self._away.items():
+            if edge not in self._core.members:
+                for address in names:
+                    self._orphan(address, now)
+
+    def held_by(self, node: NodeId) -> Iterable[str]:
+        """Addresses of the sessions here whose edge is `node` (another node)."""
+        return self._away.get(node, ())
+
+    def _orphan(self, address: str, now: float) -> None:
+        self._orphans.setdefault(address, now + self._core.limits.orphan_seconds)
+
+    def next_deadline(self) -> float:
+        return next(iter(self._orphans.values()), inf)
+
+    def handle_timer(self, now: float) -> None:
+        """Sessions that nobody came back for are over."""
+        while self._orphans:
+            address, until = next(iter(self._orphans.items()))
+            if until > now:
+                return
+            del self._orphans[address]
+            slot = self._core.slots.get(slot_of(address))
+            record = None if slot is None else slot.record(address)
+            if slot is not None and record is not None and record.edge not in self._core.members:
+                self.close(slot, record)

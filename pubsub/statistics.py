@@ -1,0 +1,38 @@
+"""A snapshot of one pubsub engine, for metrics and tests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """Counts, unless they say otherwise. Totals only grow."""
+
+    slots: dict[str, int]
+    """Slots by role: ``home`` (open), ``opening``, ``parting`` (handed over, unconfirmed)."""
+    topics: int
+    """Topics with a log at this home; inboxes only while something in them is unread."""
+    feeds: int
+    """Channels that this node reads or forwards."""
+    log_bytes: int
+    """Payload bytes in all logs."""
+    tree_children: int
+    tree_depth: int
+    """The longest way, in tree links, from a root to one of this node's feeds."""
+    records: int
+    """Sessions whose home this node is."""
+    held: int
+    """Sessions that this node holds for homes elsewhere."""
+    pending: int
+    """Requests of this node without an answer."""
+    takeovers: dict[str, int]
+    """Total of slots that were opened here, by outcome: handed_over, empty, lossy."""
+    abandoned: int
+    """Total of slots that no new home asked for in time."""
+    gap_repairs: int
+    """Total of holes after which entries were asked for again."""
+    gaps_reported: int
+    """Total of resets that readers here were told of."""
+    refused: int
+    """Total of appends refused for want of memory."""

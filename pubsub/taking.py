@@ -1,0 +1,322 @@
+"""Slots that this node has become home to, until they are open.
+
+The old home is asked for them, window by window. A slot opens when all of its
+parts have come. Where the old home is gone, does not answer, or has nothing,
+it opens *lossy*: with a new lineage, in which no older cursor means anything,
+so that every reader is told of the gap. Requests for a slot that is about to
+open wait for it.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING
+
+from dht.effects import Send
+from dht.errors import NoMembers
+from dht.placement import Placement
+from dht.view import View
+from pubsub.messages import (
+    Cursor,
+    Handoff,
+    HandoffDone,
+    HandoffNone,
+    HandoffQuery,
+)
+from pubsub.slot import Slot, is_inbox
+from pubsub.transfer import Unpacker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from dht.effects import Effect
+    from dht.ids import NodeId
+    from pubsub.core import Core
+    from pubsub.giving import Giving
+    from pubsub.homes import Homes
+    from pubsub.registry import Registry
+    from pubsub.slot import Topic
+
+HANDED_OVER = "handed_over"
+EMPTY = "empty"
+LOSSY = "lossy"
+
+
+class _Source:
+    """An old home, and the slots that it is asked for."""
+
+    __slots__ = ("deadline", "incarnation", "retry_at", "slots")
+
+    def __init__(self, incarnation: int) -> None:
+        self.incarnation = incarnation
+        self.slots: dict[int, Unpacker | None] = {}
+        self.deadline = inf
+        self.retry_at = inf
+
+
+class Taking:
+    """The new home's half of a hand-off. The engine sets `opened`."""
+
+    opened: Callable[[list[Slot], list[Topic], float, list[Effect]], None]
+
+    def __init__(self, core: Core, giving: Giving, homes: Homes, registry: Registry) -> None:
+        self._core = core
+        self._giving = giving
+        self._homes = homes
+        self._registry = registry
+        self._sources: dict[NodeId, _Source] = {}
+        self._source_of: dict[int, NodeId] = {}
+        self.outcomes = {HANDED_OVER: 0, EMPTY: 0, LOSSY: 0}
+
+    def __len__(self) -> int:
+        return len(self._source_of)
+
+    def __contains__(self, number: int) -> bool:
+        return number in self._source_of
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._source_of)
+
+    # -- views --------------------------------------------------------------------------
+
+    def give_up(self, numbers: Iterable[int], now: float) -> None:
+        """These slots are somebody else's before they were open here."""
+        for number in numbers:
+            source = self._source_of.get(number)
+            if source is not None:
+                self._forget(number)
+                self._giving.point(number, source, now)
+
+    def install_view(
+        self,
+        gained: Iterable[int],
+        old_view: View | None,
+        old_placement: Placement | None,
+        now: float,
+        out: list[Effect],
+    ) -> tuple[list[Slot], list[Topic]]:
+        """Ask for what was gained; returns what is open at once, and its topics."""
+        slots: list[Slot] = []
+        topics: list[Topic] = []
+        self._drop_dead_sources(now, slots, topics)
+        fresh = self._is_fresh(old_view)
+        if old_placement is None and not fresh:
+            old_placement = self._placement_without_me()
+        for number in gained:
+            if fresh or old_placement is None:
+                epoch = self._core.view_number
+                self._open(Slot(number, epoch, epoch), slots)
+                self.outcomes[EMPTY] += 1
+                continue
+            node = self._old_home(number, old_view, old_placement)
+            if node is None:
+                self._open_without(number, now, slots, topics)
+            else:
+                self._await(number, node, now)
+                self._sources[node].retry_at = now
+        self._ask_due(now, out)
+        return slots, topics
+
+    def _drop_dead_sources(self, now: float, slots: list[Slot], topics: list[Topic]) -> None:
+        """Old homes that are no longer there hand nothing over."""
+        for node, source in list(self._sources.items()):
+            member = self._core.members.get(node)
+            if member is None or member.incarnation != source.incarnation:
+                for number in list(source.slots):
+                    self._forget(number)
+                    self._open_without(number, now, slots, topics)
+
+    def _old_home(
+        self, number: int, old_view: View | None, old_placement: Placement
+    ) -> NodeId | None:
+        """The node that was home before me, if its very process is still there."""
+        try:
+            node = old_placement.home(number)
+        except NoMembers:
+            return None
+        before = None if old_view is None else old_view.get(node)
+        member = self._core.members.get(node)
+        if member is None or node == self._core.me:
+            return None
+        if before is not None and before.incarnation != member.incarnation:
+            return None
+        return node
+
+    def _is_fresh(self, old_view: View | None) -> bool:
+        """Whether nobody can have been home before me: the ring has just begun."""
+        if self._core.view_number <= 1:
+            return True
+        return old_view is not None and not old_view.active
+
+    def _placement_without_me(self) -> Placement | None:
+        """Who would be home if I were not there: most likely who was, if I know no older view."""
+        view = self._core.view
+        if view is None:
+            return None
+        others = tuple(member for member in view.members if member.id != self._core.me)
+        return Placement(View(view.number, view.ring, others))
+
+    # -- asking ---------------------------------------------------------------------------
+
+    def _await(self, number: int, node: NodeId, now: float) -> None:
+        source = self._sources.get(node)
+        if source is None:
+            source = self._sources[node] = _Source(self._core.members[node].incarnation)
+        source.deadline = now + self._core.limits.handoff_seconds
+        source.slots[number] = None
+        self._source_of[number] = node
+
+    def _forget(self, number: int) -> None:
+        node = self._source_of.pop(number)
+        source = self._sources[node]
+        unpacker = source.slots.pop(number)
+        if unpacker is not None:
+            unpacker.clear()
+        if not source.slots:
+            del self._sources[node]
+
+    def _ask_due(self, now: float, out: list[Effect]) -> None:
+        for node, source in self._sources.items():
+            if source.retry_at <= now:
+                self._ask(node, source, now, out)
+
+    def _ask(self, node: NodeId, source: _Source, now: float, out: list[Effect]) -> None:
+        source.retry_at = now + self._core.limits.handoff_retry_seconds
+        out.append(Send(node, HandoffQuery(self._core.view_number, tuple(source.slots))))
+
+    def receive_handoff(
+        self, sender: NodeId, message: Handoff, now: float, out: list[Effect]
+    ) -> None:
+        """Parts of slots; those that are complete open."""
+        source = self._sources.get(sender)
+        slots: list[Slot] = []
+        topics: list[Topic] = []
+        if source is None:
+            self._confirm(sender, [state.slot for state in message.slots], out)
+            return
+        source.deadline = now + self._core.limits.handoff_seconds
+        source.retry_at = now + self._core.limits.handoff_retry_seconds
+        done: list[int] = []
+        for state in message.slots:
+            if state.slot not in source.slots:
+                done.append(state.slot)
+                continue
+            unpacker = source.slots[state.slot]
+            if unpacker is None:
+                slot = Slot(state.slot, state.epoch, state.lineage, state.floor)
+                unpacker = source.slots[state.slot] = Unpacker(self._core, slot)
+            if unpacker.take(state) and state.final:
+                source.slots[state.slot] = None
+                self._forget(state.slot)
+                self._install(unpacker, now, slots, topics)
+                done.append(state.slot)
+        self._confirm(sender, done, out)
+        if message.last and source.slots:
+            self._ask(sender, source, now, out)
+        if slots:
+            self.opened(slots, topics, now, out)
+
+    def _confirm(self, sender: NodeId, numbers: list[int], out: list[Effect]) -> None:
+        """Tell the old home which slots are open here (again, if it sent them again)."""
+        mine = tuple(number for number in numbers if number not in self._source_of)
+        mine = tuple(number for number in mine if self._core.home(number) == self._core.me)
+        if mine:
+            out.append(Send(sender, HandoffDone(self._core.view_number, mine)))
+
+    def receive_none(
+        self, sender: NodeId, message: HandoffNone, now: float, out: list[Effect]
+    ) -> None:
+        """The old home holds nothing of these: another may, or I do, or nobody."""
+        source = self._sources.get(sender)
+        slots: list[Slot] = []
+        topics: list[Topic] = []
+        member = self._core.members.get(message.holder)
+        for number in message.slots:
+            if source is None or number not in source.slots:
+                continue
+            self._forget(number)
+            parted = None
+            if message.holder == self._core.me or not self._giving.was_given(number):
+                parted = self._giving.reclaim(number, now, never_opened=True)
+            if parted is not None:
+                self._take_back(parted.slot, parted.topics, now, slots)
+                topics += parted.topics
+            elif member is not None and message.holder not in (self._core.me, sender):
+                self._await(number, message.holder, now)
+                self._sources[message.holder].retry_at = now
+            else:
+                self._open_without(number, now, slots, topics)
+        self._ask_due(now, out)
+        if slots:
+            self.opened(slots, topics, now, out)
+
+    # -- opening --------------------------------------------------------------------------
+
+    def _open(self, slot: Slot, slots: list[Slot]) -> None:
+        slot.epoch = self._core.view_number
+        slot.origin = Cursor(slot.epoch, slot.floor)
+        self._core.slots[slot.number] = slot
+        slots.append(slot)
+
+    def _open_without(
+        self, number: int, now: float, slots: list[Slot], topics: list[Topic]
+    ) -> None:
+        """The old home's state is not to be had: mine, if it is the newest, or a lossy start."""
+        parted = self._giving.reclaim(number, now, never_opened=False)
+        if parted is not None:
+            self._take_back(parted.slot, parted.topics, now, slots)
+            topics += parted.topics
+            return
+        epoch = self._core.view_number
+        settled_at = now + self._core.limits.settle_seconds
+        self._open(Slot(number, epoch, epoch, settled_at=settled_at), slots)
+        self.outcomes[LOSSY] += 1
+
+    def _install(
+        self, unpacker: Unpacker, now: float, slots: list[Slot], topics: list[Topic]
+    ) -> None:
+        slot = unpacker.slot
+        slot.records = {record.address: record for record in unpacker.records} or None
+        self._take_back(slot, list(unpacker.topics.values()), now, slots)
+        topics += unpacker.topics.values()
+        for item in unpacker.seen:
+            self._homes.remember_client(slot, item, now)
+        for recent in unpacker.recent:
+            self._homes.remember_recent(slot, recent, now)
+
+    def _take_back(self, slot: Slot, topics: list[Topic], now: float, slots: list[Slot]) -> None:
+        """Open a slot with its records and topics."""
+        self._open(slot, slots)
+        self.outcomes[HANDED_OVER] += 1
+        for record in (slot.records or {}).values():
+            self._registry.index(record, now)
+        for topic in topics:
+            topic.record = slot.record(topic.name)
+            if topic.record is None and is_inbox(topic.name):
+                topic.log.clear(topic.log.last)
+            else:
+                self._core.topics[topic.name] = topic
+        self._homes.watch_ids(slot, now)
+
+    # -- links and time ---------------------------------------------------------------------
+
+    def link_opened(self, node: NodeId, now: float, out: list[Effect]) -> None:
+        source = self._sources.get(node)
+        if source is not None:
+            self._ask(node, source, now, out)
+
+    def next_deadline(self) -> float:
+        return min((min(s.deadline, s.retry_at) for s in self._sources.values()), default=inf)
+
+    def handle_timer(self, now: float, out: list[Effect]) -> None:
+        """Ask again; give up an old home that stays silent."""
+        slots: list[Slot] = []
+        topics: list[Topic] = []
+        for source in list(self._sources.values()):
+            if source.deadline <= now:
+                for number in list(source.slots):
+                    self._forget(number)
+                    self._open_without(number, now, slots, topics)
+        self._ask_due(now, out)
+        if slots:
+            self.opened(slots, topics, now, out)

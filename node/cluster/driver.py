@@ -8,9 +8,8 @@ already there, so a link never carries a consequence before its cause.
 
 from __future__ import annotations
 
-import math
 import random
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import msgspec
 import structlog
@@ -21,6 +20,7 @@ from dht.engine import RingEngine
 from dht.errors import RemoteProtocolError as RingProtocolError
 from dht.settings import RingSettings
 from dht.view import Member, MemberState
+from node.cluster.alarm import Alarm
 from node.cluster.codec import PUBSUB_MESSAGES, RING_MESSAGES, Encoder
 from node.cluster.departure import Departure, Stage
 from node.cluster.effects import EffectQueue
@@ -36,13 +36,16 @@ from pubsub.engine import PubSubEngine
 if TYPE_CHECKING:
     from dht.effects import Effect
     from dht.ids import NodeId
+    from dht.messages import RingMessage
     from dht.placement import Placement
     from dht.view import View
     from node.cluster.codec import Message
     from node.cluster.link import Link
     from node.cluster.listener import ClusterListener
+    from node.cluster.messages import NodeMessage
     from node.config import Config
     from node.stats import Stats
+    from pubsub.messages import PubSubMessage
 
 log = structlog.get_logger()
 
@@ -50,7 +53,8 @@ SLICE: Final = 0.005
 """Seconds of received messages before other tasks get a turn."""
 LEAVE_WITHIN: Final = 5.0
 """Seconds for everything to be handed over; then the node goes anyway."""
-_TICK: Final = 0.001  # seconds between two looks at the engines' clocks, at least
+PUBSUB_GRAIN: Final = 0.01
+"""Seconds by which the pubsub engine's timers may be late; its shortest is five times that."""
 
 
 class Cluster(Requests):
@@ -103,9 +107,8 @@ class Cluster(Requests):
             }
         )
         self._told = False  # the edge has been told something since the last on_batch_end
-        self._alarm = trio.CancelScope()
-        self._ring_due = math.inf
-        self._pubsub_due = math.inf
+        self._ring_alarm = Alarm(self._next_ring, self._handle_ring)
+        self._pubsub_alarm = Alarm(self._next_pubsub, self._handle_pubsub, PUBSUB_GRAIN)
 
     @property
     def _links(self) -> Peers:
@@ -169,7 +172,8 @@ class Cluster(Requests):
         async with trio.open_nursery() as nursery:
             await nursery.start(self._peers.run, self._sockets)
             self._act_ring(self._ring.start(trio.current_time()))
-            nursery.start_soon(self._keep_time)
+            nursery.start_soon(self._ring_alarm.run)
+            nursery.start_soon(self._pubsub_alarm.run)
             task_status.started()
 
     async def leave_ring(self) -> None:
@@ -183,18 +187,20 @@ class Cluster(Requests):
             log.warning("left_unfinished", stage=self._departure.stage.name.lower())
         await self._peers.close()
 
-    async def _keep_time(self) -> None:
-        """Call the engines when their time has come; others bring the alarm forward."""
-        while True:
-            due = max(min(self._ring_due, self._pubsub_due), trio.current_time() + _TICK)
-            with trio.CancelScope(deadline=due) as self._alarm:
-                await trio.sleep_forever()
-            now = trio.current_time()
-            self._stats.loop_lag = max(self._stats.loop_lag, now - self._alarm.deadline)
-            if self._ring is not None and self._ring_due <= now:
-                self._act_ring(self._ring.handle_timer(now))
-            if self._pubsub is not None and self._pubsub_due <= now:
-                self._act_pubsub(self._pubsub.handle_timer(now))
+    def _next_ring(self) -> float | None:
+        return self._ring.next_deadline() if self._ring is not None else None
+
+    def _next_pubsub(self) -> float | None:
+        return self._pubsub.next_deadline() if self._pubsub is not None else None
+
+    def _handle_ring(self, now: float) -> None:
+        if self._ring is not None:
+            self._act_ring(self._ring.handle_timer(now))
+            self._end_batch()
+
+    def _handle_pubsub(self, now: float) -> None:
+        if self._pubsub is not None:
+            self._act_pubsub(self._pubsub.handle_timer(now))
             self._end_batch()
 
     # -- effects -----------------------------------------------------------------------
@@ -202,21 +208,12 @@ class Cluster(Requests):
     def _act_ring(self, effects: list[Effect]) -> None:
         """Perform what the ring engine has answered."""
         self._perform(effects)
-        if self._ring is not None:
-            due = self._ring.next_deadline()
-            self._ring_due = math.inf if due is None else due
-            self._advance_alarm(self._ring_due)
+        self._ring_alarm.changed()
 
     def _act_pubsub(self, effects: list[Effect]) -> None:
         """Perform what the pubsub engine has answered."""
         self._perform(effects)
-        if self._pubsub is not None:
-            due = self._pubsub.next_deadline()
-            self._pubsub_due = math.inf if due is None else due
-            self._advance_alarm(self._pubsub_due)
-
-    def _advance_alarm(self, due: float) -> None:
-        self._alarm.deadline = min(self._alarm.deadline, due)
+        self._pubsub_alarm.changed()
 
     def _perform(self, effects: list[Effect]) -> None:
         self._effects.perform(effects)
@@ -325,17 +322,17 @@ class Cluster(Requests):
         kind = type(message)
         if kind in PUBSUB_MESSAGES:
             if self._pubsub is not None:
-                self._act_pubsub(self._pubsub.receive(sender, message, now))
+                self._act_pubsub(self._pubsub.receive(sender, cast("PubSubMessage", message), now))
         elif kind in RING_MESSAGES:
             if self._ring is not None:
                 try:
-                    effects = self._ring.receive(sender, message, now)
+                    effects = self._ring.receive(sender, cast("RingMessage", message), now)
                 except RingProtocolError as error:
                     raise RemoteProtocolError(str(error), code="malformed") from error
                 self._act_ring(effects)
         else:
             self._told = True
-            self._listener.on_message(sender, message)
+            self._listener.on_message(sender, cast("NodeMessage", message))
 
     def _end_batch(self) -> None:
         if self._told and not self._effects.busy:

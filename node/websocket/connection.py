@@ -124,8 +124,7 @@ class WebSocketConnection(Connection):
     def on_again(self) -> None:
         if self._state == BACKLOG and not self.closed:
             self._state = OPEN
-            data, self._partial = self._partial, b""
-            self._receive(data)
+            self._receive(self._partial)
         elif self._state == CLOSING:
             self._tell()
         super().on_again()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import binascii
 from typing import TYPE_CHECKING
 
+import h11
 import wsproto
 from wsproto.events import AcceptConnection, Request
 from wsproto.utilities import RemoteProtocolError as HandshakeError
 
-from node.errors import RemoteProtocolError
+from node.errors import LocalProtocolError, RemoteProtocolError
 
 if TYPE_CHECKING:
     from node.http.head import Head
@@ -23,7 +24,8 @@ def accept(
     `subprotocols` are those that we speak, best first; the first that the client
     offers is chosen, none if it offers none of them.
 
-    Raises RemoteProtocolError: 400, or 426 for another version of the protocol.
+    Raises RemoteProtocolError: 400, or 426 for another version of the protocol;
+    LocalProtocolError for a header of ours that is not one line of text.
     """
     if head.upgrade != "websocket" or head.http_version != "1.1":
         raise RemoteProtocolError("not a WebSocket handshake")
@@ -42,12 +44,11 @@ def accept(
     chosen = next((name for name in subprotocols if name in request.subprotocols), None)
     # permessage-deflate: its wsproto extension goes into `extensions` here, and
     # into the `wsproto.connection.Connection` that reads frames.
-    return machine.send(
-        AcceptConnection(
-            subprotocol=chosen,
-            extra_headers=[(name.encode(), value.encode("latin-1")) for name, value in headers],
-        )
-    )
+    try:
+        more = [(name.encode("ascii"), value.encode("latin-1")) for name, value in headers]
+        return machine.send(AcceptConnection(subprotocol=chosen, extra_headers=more))
+    except (UnicodeError, h11.LocalProtocolError) as error:
+        raise LocalProtocolError("not a header") from error
 
 
 def _is_key(key: str | None) -> bool:

@@ -164,9 +164,11 @@ async def serving(
     stats = Stats()
     reactor = Reactor(stats, end_of_turn)
     served = Served(reactor, HttpService(reactor, handler, stats, settings), stats)
-    async with trio.open_nursery() as nursery:
-        await nursery.start(reactor.run)
-        yield served
-        nursery.cancel_scope.cancel()
-    for client in served.clients:
-        client.close()
+    try:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(reactor.run)
+            yield served
+            nursery.cancel_scope.cancel()
+    finally:
+        for client in served.clients:
+            client.close()

@@ -26,6 +26,8 @@ from node.reactor import Reactor
 from node.router import Router
 from node.stats import Stats
 from node.tags import TagPool
+from node.websocket import CloseCode
+from node.websocket.settings import WebSocketSettings
 
 if TYPE_CHECKING:
     from dht.ids import NodeId
@@ -43,10 +45,10 @@ CONSUMED_EVERY = 0.2  # seconds a home may be behind on what clients have been s
 class Node:
     """One node's parts. Implements `node.cluster.driver.ClusterListener`."""
 
-    def __init__(self, config: Config, nursery: trio.Nursery) -> None:
+    def __init__(self, config: Config, client_address: str, nursery: trio.Nursery) -> None:
         self.config = config
         self.stats = Stats()
-        self.cluster = Cluster(config, self.stats, self)
+        self.cluster = Cluster(config, self.stats, self, client_address)
         self.sessions = Sessions(self.cluster, config, self.stats)
         self.tags = TagPool(self.cluster.serving)
         self.protocol = Protocol(self.cluster, self.sessions, self.tags, config, self.stats)
@@ -64,14 +66,17 @@ class Node:
                 demo=config.demo,
             ),
             self.stats,
-            HttpSettings(max_body=config.max_message_size, max_message=config.max_message_size),
+            HttpSettings(
+                max_body=config.max_message_size,
+                websocket=WebSocketSettings(max_message=config.max_message_size),
+            ),
         )
 
     # -- what the cluster tells ---------------------------------------------------
 
     def on_view(self, view: View, placement: Placement) -> None:
         self.tags.refresh()
-        log.info("view", number=view.number, members=len(view.members))
+        log.info("view", number=view.number, homes=len(placement.view.active))
 
     def on_deliver(self, feed: Feed, depth: int) -> None:
         self.sessions.on_deliver(feed, depth)
@@ -93,9 +98,62 @@ class Node:
     def on_link_lost(self, node: NodeId) -> None:
         self.relays.link_lost(node)
 
+    def on_batch_end(self) -> None:
+        self.reactor.wake()
+
     # -- chores ---------------------------------------------------------------------
 
     async def tell_consumed(self) -> None:
         while True:
             await trio.sleep(CONSUMED_EVERY)
             self.sessions.hub.tell_consumed()
+
+    def let_clients_go(self) -> None:
+        """Tell homes how far every session is, and clients to go on elsewhere."""
+        self.http.drain()
+        for session in self.sessions.all():
+            self.cluster.consumed(
+                session.address, session.generation, self.sessions.hub.cursors(session)
+            )
+            if session.poll is not None:
+                self.sessions.hub.release_poll(session)
+            elif session.stream is not None:
+                session.stream.close_with(CloseCode.SERVICE_RESTART, "this node is leaving")
+
+
+async def serve(config: Config) -> None:
+    """Run one node until SIGTERM or SIGINT, then leave the ring politely.
+
+    Raises OSError where a listener cannot be opened.
+    """
+    host, port = config.client
+    listeners = await open_listeners(host, port, reuse_port=config.reuse_port)
+    client_address = config.client_address(listeners[0].getsockname()[1])
+    async with trio.open_nursery() as nursery:
+        node = Node(config, client_address, nursery)
+        ops = OpsServer(config.ops, node.cluster, node.stats)
+        acceptor = Acceptor(listeners, node.http.accept, lambda: node.reactor.connections)
+        await node.cluster.bind()
+        await nursery.start(ops.run)
+        await nursery.start(node.cluster.run)
+        await nursery.start(node.reactor.run)
+        nursery.start_soon(node.sessions.wheel.run)
+        nursery.start_soon(node.tell_consumed)
+        await nursery.start(acceptor.run)
+        log.info(
+            "serving",
+            client=client_address,
+            peer=config.peer_address(),
+            ops=str(config.ops),
+            node=node.cluster.me.hex()[:8],
+        )
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            async for number in signals:
+                log.info("leaving", signal=signal.Signals(number).name)
+                break
+        with trio.move_on_after(config.drain_grace):
+            acceptor.stop()
+            node.let_clients_go()
+            await node.cluster.leave_ring()
+        nursery.cancel_scope.cancel()
+    log.info("left")

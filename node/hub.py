@@ -191,7 +191,7 @@ class Hub:
         if topic is None:
             return
         topic.feed = feed
-        topic.flushed = feed.log.first - 1
+        topic.flushed = feed.origin.offset
         for session in topic.members:
             session.level_with(topic)
             self._report_gap(session, topic)

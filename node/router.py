@@ -82,7 +82,9 @@ class Router:
         if found is None:
             conn.respond(404, error_body("not_found", f"nothing at {head.path[:128]}"))
         elif head.method not in {"GET", "HEAD"}:
-            conn.respond(405, error_body("bad_request", "use GET"), headers=(("Allow", "GET, HEAD"),))
+            conn.respond(
+                405, error_body("bad_request", "use GET"), headers=(("Allow", "GET, HEAD"),)
+            )
         else:
             content_type, content = found
             conn.respond(200, content, content_type, headers=_PAGE_HEADERS)

@@ -24,6 +24,7 @@ _SECRET_BYTES = 16  # 128 random bits
 
 
 def random_tag() -> str:
+    """Five random letters and digits."""
     return intern("".join(secrets.choice(_ALPHABET) for _ in range(_TAG_LENGTH)))
 
 

@@ -42,7 +42,9 @@ class LongPolling:
     def handle(self, conn: HttpConnection, head: Head, body: bytes) -> None:
         if head.method != "POST":
             conn.respond(
-                405, error_body("bad_request", "use POST or a WebSocket"), headers=(("Allow", "POST"),)
+                405,
+                error_body("bad_request", "use POST or a WebSocket"),
+                headers=(("Allow", "POST"),),
             )
             return
         try:

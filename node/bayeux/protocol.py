@@ -98,9 +98,10 @@ class Protocol:
         handler = self._handlers.get(message.channel)
         if handler is None:
             self._publish(batch, index, message)
-        elif message.channel == channels.META_HANDSHAKE:
-            handler(batch, index, message)
-        elif self._owner(batch, index, message) is not None:
+        elif (
+            message.channel == channels.META_HANDSHAKE
+            or self._owner(batch, index, message) is not None
+        ):
             handler(batch, index, message)
 
     def _owner(self, batch: Batch, index: int, message: ClientMessage) -> Session | None:
@@ -124,7 +125,7 @@ class Protocol:
         self._stats.refused[str(code)] += 1
         advice = {402: _REHANDSHAKE, 503: _RETRY}.get(code, b"")
         if message.channel == channels.META_HANDSHAKE:
-            advice = _RETRY if code == 503 else _NONE  # noqa: PLR2004 - Bayeux error code
+            advice = _RETRY if code == 503 else _NONE
         batch.reply(index, error_reply(message, code, arguments, text, advice))
 
     def _fail_with(self, batch: Batch, index: int, message: ClientMessage, failed: Failed) -> None:

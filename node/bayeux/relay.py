@@ -160,7 +160,7 @@ class Relays:
     @staticmethod
     def _respond(outbound: Outbound, status: int, body: bytes) -> None:
         outbound.conn.owner = None
-        if status == 200:  # noqa: PLR2004
+        if status == 200:
             outbound.conn.respond_json(body)
         else:
             outbound.conn.respond(status, body)
@@ -246,11 +246,9 @@ class Relays:
 
     def answer(self, inbound: Inbound, status: int, body: bytes) -> None:
         """Send an inbound request's answer back, unless it was cancelled."""
-        if self._inbound.pop((inbound.node, inbound.request), None) is not None or status != 200:  # noqa: PLR2004
+        if self._inbound.pop((inbound.node, inbound.request), None) is not None or status != 200:
             self._cluster.post(inbound.node, Relayed(inbound.request, status, body))
 
-    def resume_for_stream(
-        self, address: str, on_done: Callable[[Session | Failed], None]
-    ) -> None:
+    def resume_for_stream(self, address: str, on_done: Callable[[Session | Failed], None]) -> None:
         """A WebSocket opened here names a session that lives elsewhere: it moves here."""
         self._sessions.resume(address, on_done)

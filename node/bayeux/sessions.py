@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from node.bayeux.batch import Batch
     from node.cluster.driver import Cluster
     from node.config import Config
-    from node.session import PollSink
     from node.stats import Stats
     from node.topic import Topic
     from node.websocket.connection import WebSocketConnection

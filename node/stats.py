@@ -1,7 +1,8 @@
 """Counters that the hot paths bump: plain integers, read when somebody scrapes.
 
 `prometheus_client` counters take a lock on every increment; these do not, and
-`node.metrics` turns them into Prometheus families at scrape time.
+`node.metrics` turns them into Prometheus families at scrape time. What the
+engines count themselves (takeovers, gap repairs) is in their own statistics.
 """
 
 from __future__ import annotations
@@ -26,6 +27,11 @@ class Buckets:
         self.counts = [0] * (len(bounds) + 1)
         self.total = 0.0
 
+    @property
+    def count(self) -> int:
+        """How many values have been observed."""
+        return sum(self.counts)
+
     def observe(self, value: float, times: int = 1) -> None:
         self.counts[bisect_left(self.bounds, value)] += times
         self.total += value * times
@@ -42,18 +48,16 @@ class Stats:
         self.slow_consumers: Counter[str] = Counter()  # action
         self.link_bytes: Counter[str] = Counter()  # direction: in, out
         self.link_refused: Counter[str] = Counter()  # reason
-        self.takeovers: Counter[str] = Counter()  # outcome: handed_over, empty, lossy
         self.refused: Counter[str] = Counter()  # error code told to a client
         self.head_cache_hits = 0
         self.head_cache_misses = 0
-        self.gap_repairs = 0
-        self.gaps_reported = 0
+        self.gaps_reported = 0  # once for each reader that was told
         self.sessions = 0
         self.sessions_swept = 0
         self.loop_lag = 0.0  # seconds, worst since the last scrape
         self.delivery_seconds = Buckets(SECONDS)
         self.append_commit_seconds = Buckets(SECONDS)
-        self.takeover_seconds = Buckets(SECONDS)
+        self.takeover_seconds = Buckets(SECONDS)  # from a view to serving all slots it brought
         self.link_rtt_seconds = Buckets(SECONDS)
         self.group_hops = Buckets(HOPS)
         self.direct_hops = Buckets(HOPS)

@@ -29,6 +29,7 @@ from node.cluster.peers import Peers
 from node.cluster.requests import Requests
 from node.cluster.state import Identity, load_identity, save_identity
 from node.cluster.status import ClusterStatus, describe_links
+from node.cluster.takeovers import TakeoverWatch
 from node.errors import LocalProtocolError, RemoteProtocolError
 from pubsub.effects import Answer, Deliver, ReleaseSession, Reset, SessionLost
 from pubsub.engine import PubSubEngine
@@ -91,6 +92,7 @@ class Cluster(Requests):
         self._sockets: list[trio.SocketListener] = []
         self._departure = Departure()
         self._encoder = Encoder()
+        self._takeovers = TakeoverWatch(stats.takeover_seconds)
         self._effects = EffectQueue(
             {
                 Send: self._send,
@@ -213,6 +215,8 @@ class Cluster(Requests):
     def _act_pubsub(self, effects: list[Effect]) -> None:
         """Perform what the pubsub engine has answered."""
         self._perform(effects)
+        if self._takeovers.waiting:
+            self._takeovers.look(self.serving, trio.current_time())
         self._pubsub_alarm.changed()
 
     def _perform(self, effects: list[Effect]) -> None:
@@ -243,6 +247,7 @@ class Cluster(Requests):
             # Not before: the id may have been dealt just now.
             self._pubsub = PubSubEngine(self.me)
         now = trio.current_time()
+        self._takeovers.begin(self.placement.slots_of(self.me), self._pubsub.serving, now)
         effects = self._pubsub.install_view(self.view, self.placement, now)
         self._told = True
         self._listener.on_view(self.view, self.placement)

@@ -58,17 +58,21 @@ if TYPE_CHECKING:
 KEY_BYTES: Final = 32
 MAX_PROOFS: Final = 4
 
+__all__ = [
+    "NONCE_BYTES",
+    "Acceptor",
+    "Dialler",
+    "Handshake",
+    "Introduction",
+    "State",
+    "Verdict",
+]
+
 _DIALLER: Final = b"cometring dialer"  # BLAKE2b personalisation: at most 16 bytes
 _ACCEPTOR: Final = b"cometring accept"
 _SESSION: Final = b"cometring keys"
 _SECRET: Final = b"cometring secret"
 _CONFIRM: Final = join_batch(())
-
-
-_REFUSALS: Final = {
-    "secret": "it holds another cluster secret",
-    "crowded": "it has too many unauthenticated links",
-}
 
 
 class State(Enum):
@@ -210,9 +214,11 @@ class Dialler(Handshake):
         if isinstance(message, Refusal):
             if message.code == "version":
                 raise RemoteProtocolError(_version_text(message.version), code="version")
-            text = _REFUSALS.get(message.code, "for a reason that this release does not know")
-            msg = f"the node that answered refused us: {text}"
-            raise RemoteProtocolError(msg, code="secret" if message.code == "secret" else "refused")
+            if message.code == "secret":
+                msg = "the node that answered holds another cluster secret"
+                raise RemoteProtocolError(msg, code="secret")
+            msg = "the node that answered refused us, for a reason that this release does not know"
+            raise RemoteProtocolError(msg, code="refused")
         return super()._unexpected(message)
 
     def confirm(self) -> bytes:

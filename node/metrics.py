@@ -1,0 +1,190 @@
+"""``/metrics``: what the node counts, as Prometheus families, built when somebody scrapes.
+
+Nothing here runs in between. A family without a value that would be true (no
+ring yet, so no view number) is left out rather than shown as zero.
+"""
+
+from __future__ import annotations
+
+from itertools import accumulate
+from typing import TYPE_CHECKING, Final, Protocol
+
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from prometheus_client import Metric
+
+    from node.cluster.status import ClusterStatus
+    from node.stats import Buckets, Stats
+    from pubsub.statistics import Statistics
+
+PREFIX: Final = "cometring_"
+ROLES: Final = ("home", "opening", "parting")
+
+
+class StatusSource(Protocol):
+    """`node.cluster.driver.Cluster`, as far as the ops pages need it."""
+
+    def status(self) -> ClusterStatus: ...
+
+
+class NodeCollector(Collector):
+    """Reads `Stats` and the cluster's status at each scrape."""
+
+    def __init__(self, stats: Stats, cluster: StatusSource) -> None:
+        self._stats = stats
+        self._cluster = cluster
+
+    def collect(self) -> Iterator[Metric]:
+        """All families."""
+        yield from _client_side(self._stats)
+        yield from _publishing(self._stats)
+        status = self._cluster.status()
+        yield from _links(self._stats, status)
+        yield from _ring(status)
+        if status.pubsub is not None:
+            yield from _pubsub(status.pubsub)
+
+
+class Exposition:
+    """The text of ``/metrics``, from a registry of this node's own."""
+
+    def __init__(self, stats: Stats, cluster: StatusSource) -> None:
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(NodeCollector(stats, cluster))
+        ProcessCollector(registry=self._registry)
+
+    def render(self, accept: str = "") -> tuple[bytes, str]:
+        """The text and its content type, in the form that an Accept header asks for."""
+        encode, content_type = choose_encoder(accept)
+        return encode(self._registry), content_type
+
+
+def _client_side(stats: Stats) -> Iterator[Metric]:
+    yield _gauge("sessions", "Sessions whose edge is this node", stats.sessions)
+    yield _counter("sessions_swept", "Sessions ended for silence", stats.sessions_swept)
+    yield _gauges("connections", "Open client connections", "transport", stats.connections)
+    yield _requests(stats)
+    yield _counter("head_cache_hits", "Request heads recognised", stats.head_cache_hits)
+    yield _counter("head_cache_misses", "Request heads parsed", stats.head_cache_misses)
+    yield _counters(
+        "slow_consumers", "Readers that did not take what they were owed", "action",
+        stats.slow_consumers,
+    )  # fmt: skip
+    yield _counters("refused", "Requests refused, by error code", "code", stats.refused)
+    lag, stats.loop_lag = stats.loop_lag, 0.0
+    yield _gauge("loop_lag_seconds", "How late the loop was, at worst, since the last scrape", lag)
+
+
+def _publishing(stats: Stats) -> Iterator[Metric]:
+    published = {"group": 0, "direct": 0} | stats.published
+    yield _counters("published", "Messages accepted and committed", "kind", published)
+    yield _counters("delivered", "Messages written to clients", "transport", stats.delivered)
+    yield _histogram(
+        "delivery_seconds", "From a publish accepted to its write to a socket",
+        stats.delivery_seconds,
+    )  # fmt: skip
+    yield _histogram(
+        "append_commit_seconds", "From a publish accepted to its commit",
+        stats.append_commit_seconds,
+    )  # fmt: skip
+    yield _histogram("group_hops", "Links that a group message crossed", stats.group_hops)
+    yield _histogram("direct_hops", "Links that a direct message crossed", stats.direct_hops)
+    yield _counter("gaps_reported", "Readers told that messages are missing", stats.gaps_reported)
+
+
+def _links(stats: Stats, status: ClusterStatus) -> Iterator[Metric]:
+    yield _gauge("links", "Open links to other nodes", len(status.links))
+    yield _gauge(
+        "link_queued_bytes", "Bytes that wait to be sent on links",
+        sum(link.queued for link in status.links),
+    )  # fmt: skip
+    yield _gauge(
+        "link_strangers", "Connections to the peer listener not authenticated yet",
+        status.strangers,
+    )  # fmt: skip
+    moved = {"in": 0, "out": 0} | stats.link_bytes
+    yield _counters("link_bytes", "Bytes on links", "direction", moved)
+    yield _counters("link_refused", "Links refused or broken off", "reason", stats.link_refused)
+    yield _histogram("link_rtt_seconds", "Round trip times of links", stats.link_rtt_seconds)
+    yield _histogram(
+        "takeover_seconds", "From a view to serving every slot that it brought",
+        stats.takeover_seconds,
+    )  # fmt: skip
+
+
+def _ring(status: ClusterStatus) -> Iterator[Metric]:
+    yield _gauge("ready", "1: in the ring and not leaving", int(status.ready))
+    yield _gauge("draining", "1: on the way out of the ring", int(status.draining))
+    ring = status.ring
+    if ring is None or not ring.number:
+        return
+    yield _gauge("members", "Members of the view", len(ring.members))
+    yield _gauge("view", "Number of the view", ring.number)
+    yield _gauge("suspected", "Members that this node thinks dead", len(ring.suspected))
+    yield _gauge("frozen", "1: no majority of voters, no new view", int(ring.frozen))
+
+
+def _pubsub(statistics: Statistics) -> Iterator[Metric]:
+    slots = dict.fromkeys(ROLES, 0) | statistics.slots
+    yield _gauges("slots", "Slots by this node's role in them", "role", slots)
+    yield _counters("takeovers", "Slots opened here", "outcome", statistics.takeovers)
+    yield _gauge("topics", "Topics whose home is here", statistics.topics)
+    yield _gauge("feeds", "Channels read or forwarded here", statistics.feeds)
+    yield _gauge("log_bytes", "Payload bytes in all logs", statistics.log_bytes)
+    yield _gauge("tree_children", "Children in all multicast trees", statistics.tree_children)
+    yield _gauge("tree_depth", "Longest way from a root to here, in links", statistics.tree_depth)
+    yield _gauge("session_records", "Sessions whose home is here", statistics.records)
+    yield _gauge("pending_requests", "Requests to homes not answered yet", statistics.pending)
+    yield _counter(
+        "gap_repairs", "Holes after which entries were asked for", statistics.gap_repairs
+    )
+    yield _counter("feed_resets", "Feeds with entries nobody holds", statistics.gaps_reported)
+    yield _counter("appends_refused", "Appends refused for want of memory", statistics.refused)
+
+
+def _requests(stats: Stats) -> CounterMetricFamily:
+    family = CounterMetricFamily(
+        f"{PREFIX}http_requests", "Requests answered", labels=("route", "status")
+    )
+    for (route, status), count in sorted(stats.http_requests.items()):
+        family.add_metric((route, str(status)), count)
+    return family
+
+
+def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(PREFIX + name, text, value=value)
+
+
+def _counter(name: str, text: str, value: float) -> CounterMetricFamily:
+    return CounterMetricFamily(PREFIX + name, text, value=value)
+
+
+def _gauges(name: str, text: str, label: str, values: Mapping[str, int]) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(PREFIX + name, text, labels=(label,))
+    for key, value in sorted(values.items()):
+        family.add_metric((key,), value)
+    return family
+
+
+def _counters(name: str, text: str, label: str, values: Mapping[str, int]) -> CounterMetricFamily:
+    family = CounterMetricFamily(PREFIX + name, text, labels=(label,))
+    for key, value in sorted(values.items()):
+        family.add_metric((key,), value)
+    return family
+
+
+def _histogram(name: str, text: str, buckets: Buckets) -> HistogramMetricFamily:
+    bounds = [*map(float, buckets.bounds), float("inf")]
+    counts = accumulate(buckets.counts)
+    cumulative = [(_bound(bound), count) for bound, count in zip(bounds, counts, strict=True)]
+    return HistogramMetricFamily(PREFIX + name, text, buckets=cumulative, sum_value=buckets.total)
+
+
+def _bound(bound: float) -> str:
+    return "+Inf" if bound == float("inf") else repr(bound)

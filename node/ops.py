@@ -1,0 +1,200 @@
+"""The ops listener: metrics, health and the ring, for operators and not for the public.
+
+One task a connection and h11 throughout: a handful of scrapers, not clients.
+What a stranger on this port can cost is bounded all the same: connections, the
+size of a head, and the time that each step may take.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import h11
+import msgspec
+import structlog
+import trio
+
+from node.endpoint import Endpoint
+from node.http import error_body
+from node.metrics import Exposition
+from node.ops_pages import ring_page
+
+if TYPE_CHECKING:
+    from node.metrics import StatusSource
+    from node.stats import Stats
+
+log = structlog.get_logger()
+
+MAX_CONNECTIONS: Final = 64
+MAX_HEAD: Final = 8_192
+"""Bytes of a request's head."""
+MAX_BODY: Final = 65_536
+"""Bytes of a body that are read and thrown away, so that a client gets its answer."""
+REQUEST_WITHIN: Final = 10.0
+"""Seconds from the first wait for a request to its end; an idle connection is closed then."""
+ANSWER_WITHIN: Final = 10.0
+READ_BYTES: Final = 16_384
+TEXT: Final = "text/plain; charset=utf-8"
+JSON: Final = "application/json;charset=UTF-8"
+METHODS: Final = frozenset({b"GET", b"HEAD"})
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """Status, body, and what sort of thing the body is."""
+
+    status: int
+    body: bytes
+    content_type: str = JSON
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+class OpsServer:
+    """Serves one `Endpoint`. `run` it in a nursery."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        cluster: StatusSource,
+        stats: Stats,
+        max_connections: int = MAX_CONNECTIONS,
+    ) -> None:
+        self.endpoint = endpoint
+        """Where it listens; port 0 becomes the real one when `run` has started."""
+        self._cluster = cluster
+        self._exposition = Exposition(stats, cluster)
+        self._max_connections = max_connections
+        self._connections = 0
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Listen until cancelled. Raises OSError if the address cannot be bound."""
+        listeners = await trio.open_tcp_listeners(self.endpoint.port, host=self.endpoint.host)
+        bound: int = listeners[0].socket.getsockname()[1]
+        self.endpoint = Endpoint(self.endpoint.host, bound)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(trio.serve_listeners, self._serve, listeners)
+            task_status.started()
+
+    # -- pages ---------------------------------------------------------------------------
+
+    def answer(self, path: str, accept: str = "") -> Answer:
+        """What GET `path` gets."""
+        match path:
+            case "/metrics":
+                body, content_type = self._exposition.render(accept)
+                return Answer(200, body, content_type)
+            case "/healthz":
+                return Answer(200, b"ok\n", TEXT)
+            case "/readyz":
+                return self._ready()
+            case "/ring":
+                return self._ring()
+            case _:
+                text = "here are /metrics, /healthz, /readyz and /ring"
+                return Answer(404, error_body("not_found", text))
+
+    def _ready(self) -> Answer:
+        status = self._cluster.status()
+        if status.ready:
+            return Answer(200, b"ready\n", TEXT)
+        return Answer(503, b"draining\n" if status.draining else b"not in the ring\n", TEXT)
+
+    def _ring(self) -> Answer:
+        page = ring_page(self._cluster.status())
+        if page is None:
+            return Answer(503, error_body("unavailable", "no ring yet, retry", retry=True))
+        return Answer(200, msgspec.json.encode(page))
+
+    # -- connections ---------------------------------------------------------------------
+
+    async def _serve(self, stream: trio.SocketStream) -> None:
+        if self._connections >= self._max_connections:
+            return  # closes it
+        self._connections += 1
+        try:
+            await _Conversation(stream, self).run()
+        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
+            pass  # the client has gone, or is as good as gone
+        finally:
+            self._connections -= 1
+
+
+class _Conversation:
+    """One connection: requests in, answers out, until either side has had enough."""
+
+    def __init__(self, stream: trio.SocketStream, server: OpsServer) -> None:
+        self._stream = stream
+        self._server = server
+        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)
+
+    async def run(self) -> None:
+        http = self._http
+        while True:
+            try:
+                with trio.fail_after(REQUEST_WITHIN):
+                    answer, head_only = await self._read_request()
+            except h11.RemoteProtocolError as error:
+                status = error.error_status_hint
+                answer, head_only = Answer(status, error_body("bad_request", "not HTTP")), False
+            if answer is None:
+                return
+            if http.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:
+                return
+            with trio.fail_after(ANSWER_WITHIN):
+                await self._write(answer, head_only=head_only)
+            if {http.our_state, http.their_state} != {h11.DONE}:
+                await self._linger()
+                return
+            http.start_next_cycle()
+
+    async def _read_request(self) -> tuple[Answer | None, bool]:
+        """The answer to the next request, and whether it goes without its body (HEAD)."""
+        answer: Answer | None = None
+        head_only = False
+        body = 0
+        while True:
+            event = self._http.next_event()
+            if event is h11.NEED_DATA:
+                if self._http.they_are_waiting_for_100_continue:
+                    return Answer(417, error_body("bad_request", "no bodies here")), head_only
+                self._http.receive_data(await self._stream.receive_some(READ_BYTES))
+            elif isinstance(event, h11.Request):
+                head_only = event.method == b"HEAD"
+                answer = self._answer(event)
+            elif isinstance(event, h11.Data):
+                body += len(event.data)
+                if body > MAX_BODY:
+                    return Answer(413, error_body("too_large", "no bodies here")), head_only
+            else:  # EndOfMessage, ConnectionClosed, PAUSED
+                return answer, head_only
+
+    def _answer(self, request: h11.Request) -> Answer:
+        if request.method not in METHODS:
+            text = "use GET"
+            return Answer(405, error_body("bad_request", text), headers=(("Allow", "GET, HEAD"),))
+        accept = b",".join(value for name, value in request.headers if name == b"accept")
+        path = request.target.partition(b"?")[0]
+        return self._server.answer(path.decode("latin-1"), accept.decode("latin-1"))
+
+    async def _write(self, answer: Answer, *, head_only: bool) -> None:
+        headers = [
+            ("Content-Type", answer.content_type),
+            ("Content-Length", str(len(answer.body))),
+            ("Cache-Control", "no-store"),
+            ("X-Content-Type-Options", "nosniff"),
+            *answer.headers,
+        ]
+        if self._http.their_state is not h11.DONE:
+            headers.append(("Connection", "close"))
+        data = self._http.send(h11.Response(status_code=answer.status, headers=headers)) or b""
+        if not head_only:
+            data += self._http.send(h11.Data(data=answer.body)) or b""
+        data += self._http.send(h11.EndOfMessage()) or b""
+        await self._stream.send_all(data)
+
+    async def _linger(self) -> None:
+        """Let the client read the answer before what it still sends makes the kernel reset."""
+        await self._stream.send_eof()
+        left = MAX_BODY
+        with trio.move_on_after(1.0):
+            while left > 0 and (data := await self._stream.receive_some(READ_BYTES)):
+                left -= len(data)

@@ -98,9 +98,10 @@ class Council:
             return []
         # Without a new view, someone who is in already is told so: nothing to vote on.
         voters = () if proposal.view is view else view.voters
+        if me in voters and not self.assents(proposal.view, me, now):
+            return []  # it stands by another's proposal for a moment yet
         self.poll = Poll(proposal, voters, now + self._settings.poll)
-        if me in voters and self.voter.assents(proposal.view, me, self._gone, now):
-            self.poll.count(me, proposal.view.digest, now)
+        self.poll.count(me, proposal.view.digest, now)
         return self.ask()
 
     def ask(self) -> list[Effect]:

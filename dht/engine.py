@@ -81,6 +81,7 @@ class RingEngine:
         self._beat_at: float | None = None
         self._now = 0.0  # of the latest input
         self._leaving = False
+        self._handed_over = False
         self._leave_by: float | None = None
         self._departed = False
 
@@ -215,6 +216,8 @@ class RingEngine:
             self._member.install(view, self._now)
         if self._leaving and len(view.members) == 1:  # nobody is left to hand anything to
             return effects + self._depart()
+        if mine.state is MemberState.LEAVING and not self._handed_over:
+            self._leave_by = None  # handing over takes its time
         self._beat_at = self._now
         return effects
 
@@ -246,8 +249,9 @@ class RingEngine:
         """Ask to be listed as LEAVING, so that every slot moves elsewhere.
 
         The LEAVING view comes as ``ViewInstalled``; answer with `handed_over`
-        when the engines above have nothing left. ``Departed`` comes in any
-        case, but only if all else fails before `handed_over`.
+        when the engines above have nothing left, or are not to be waited for.
+        ``Departed`` follows; before that only if nobody lists this node as
+        LEAVING, or it is struck off meanwhile.
         """
         self._now = now
         if self._leaving or self._departed:
@@ -266,6 +270,7 @@ class RingEngine:
             raise LocalProtocolError(msg)
         if self._departed or self._member is None:
             return []
+        self._handed_over = True
         self._leave_by = now + self._settings.leave_patience
         return self._member.hand_over(now)
 

@@ -75,8 +75,8 @@ class Poll:
         self._assents: set[NodeId] = set()
 
     def count(self, voter: NodeId, digest: bytes, now: float) -> None:
-        """`voter` assents to the view with this digest."""
-        if digest == self.proposal.view.digest and now < self.deadline:
+        """`voter` assents to the view with this digest; who has no vote does not count."""
+        if voter in self._voters and digest == self.proposal.view.digest and now < self.deadline:
             self._assents.add(voter)
 
     def missing(self) -> frozenset[NodeId]:

@@ -20,7 +20,7 @@ def member(
     node: NodeId, zone: str = "", state: MemberState = MemberState.ACTIVE, incarnation: int = 1
 ) -> Member:
     """A member whose addresses are made from its id."""
-    name = node.hex()[:12]
+    name = node.hex()
     return Member(node, incarnation, f"{name}:7400", f"{name}:8080", zone, state)
 
 

@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+from random import Random
+
+import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dht.docket import Applicant, Docket, Proposal
+from dht.effects import Send
+from dht.ids import to_id
+from dht.messages import Admitted, ViewNews
+from dht.view import Member, MemberState, View
+from ring_views import member, view_of
+
+J, A, L = MemberState.JOINING, MemberState.ACTIVE, MemberState.LEAVING
+LEADER = to_id(1)
+
+
+def view(states: dict[int, MemberState]) -> View:
+    return view_of(member(to_id(number), state=state) for number, state in states.items())
+
+
+def applicant(number: int, *, keeps_id: bool = False, incarnation: int = 1) -> Applicant:
+    return Applicant(to_id(number), member(to_id(number), "", J, incarnation), keeps_id)
+
+
+def propose(docket: Docket, before: View, *dead: int) -> Proposal | None:
+    return docket.propose(before, LEADER, [to_id(number) for number in dead], Random(1))
+
+
+def states(proposal: Proposal | None) -> dict[int, MemberState]:
+    assert proposal is not None
+    return {int.from_bytes(m.id, "big"): m.state for m in proposal.view.members}
+
+
+def test_nothing_asked_nothing_changed() -> None:
+    assert propose(Docket(9), view({1: A, 2: A})) is None
+
+
+def test_one_view_for_all_that_is_asked() -> None:
+    docket = Docket(9)
+    docket.wish(to_id(2), 1, A)
+    docket.wish(to_id(3), 1, L)
+    docket.left(to_id(4), 1)
+    docket.apply(applicant(9, keeps_id=True))
+    assert docket
+    before = view({1: A, 2: J, 3: A, 4: L, 5: A})
+    proposal = propose(docket, before, 5)
+    assert states(proposal) == {1: A, 2: A, 3: L, 9: J}
+    assert proposal is not None
+    assert proposal.view.number == before.number + 1
+    assert proposal.view.ring == before.ring
+    docket.settle(proposal.view)
+    assert not docket
+
+
+def test_an_applicant_is_dealt_an_id_and_told_under_its_old_one() -> None:
+    docket = Docket(9)
+    docket.apply(applicant(9))
+    proposal = propose(docket, view({1: A, 2: A}))
+    assert proposal is not None
+    (link, (you, incarnation)) = proposal.admissions.popitem()
+    assert link == to_id(9)
+    assert you not in (to_id(9), to_id(1), to_id(2))
+    assert (proposal.view.by_id[you].peer, incarnation) == (member(to_id(9)).peer, 1)
+
+
+def test_one_that_is_in_already_is_told_again_without_a_new_view() -> None:
+    docket = Docket(9)
+    before = view({1: A, 2: A})
+    again = Applicant(to_id(77), member(to_id(2), "", J), keeps_id=False)
+    docket.apply(again)
+    proposal = propose(docket, before)
+    assert proposal is not None
+    assert proposal.view is before
+    assert proposal.admissions == {to_id(77): (to_id(2), 1)}
+    assert proposal.news(before, LEADER, ()) == [Send(to_id(77), Admitted(to_id(2), 1, before))]
+
+
+def test_a_new_incarnation_replaces_the_old() -> None:
+    docket = Docket(9)
+    docket.apply(applicant(2, keeps_id=True, incarnation=5))
+    proposal = propose(docket, view({1: A, 2: A}))
+    assert states(proposal) == {1: A, 2: J}
+    assert proposal is not None
+    assert proposal.view.by_id[to_id(2)].incarnation == 5
+
+
+def test_another_process_at_the_same_address_replaces_it_too() -> None:
+    docket = Docket(9)
+    new = msgspec.structs.replace(member(to_id(9), "", J, 5), peer=member(to_id(2)).peer)
+    docket.apply(Applicant(to_id(9), new, keeps_id=False))
+    proposal = propose(docket, view({1: A, 2: A}))
+    assert proposal is not None
+    assert to_id(2) not in proposal.view
+    assert len(proposal.view.members) == 2
+
+
+def test_a_copied_id_is_not_taken_from_its_holder() -> None:
+    docket = Docket(9)
+    twin = msgspec.structs.replace(member(to_id(2), "", J, 1), peer="elsewhere:7400")
+    docket.apply(Applicant(to_id(2), twin, keeps_id=True))
+    proposal = propose(docket, view({1: A, 2: A}))
+    assert proposal is not None
+    assert proposal.view.by_id[to_id(2)].peer == member(to_id(2)).peer
+    assert len(proposal.view.members) == 3
+
+
+def test_wishes_against_a_members_life_are_void() -> None:
+    docket = Docket(9)
+    before = view({1: A, 2: L, 3: A})
+    docket.wish(to_id(2), 1, A)
+    docket.wish(to_id(3), 8, L)  # another incarnation
+    docket.wish(to_id(9), 1, A)  # no member
+    docket.left(to_id(3), 8)
+    assert propose(docket, before) is None
+    docket.settle(before)
+    assert not docket
+
+
+def test_the_last_active_member_stays() -> None:
+    docket = Docket(9)
+    docket.wish(to_id(1), 1, L)
+    docket.wish(to_id(2), 1, L)
+    assert states(propose(docket, view({1: A, 2: A}))) == {1: A, 2: L}
+
+
+def test_a_joiner_that_has_to_lead_becomes_active() -> None:
+    assert states(propose(Docket(9), view({1: J, 2: A}), 2)) == {1: A}
+
+
+def test_applicants_are_bounded_and_may_ask_again() -> None:
+    docket = Docket(2)
+    for number in (11, 12, 13, 12):
+        docket.apply(applicant(number))
+    proposal = propose(docket, view({1: A}))
+    assert proposal is not None
+    assert set(proposal.admissions) == {to_id(11), to_id(12)}
+
+
+def test_everyone_who_lives_is_told() -> None:
+    docket = Docket(9)
+    docket.left(to_id(3), 1)
+    docket.apply(applicant(9, keeps_id=True))
+    before = view({1: A, 2: A, 3: L, 4: A})
+    proposal = propose(docket, before, 4)
+    assert proposal is not None
+    news = proposal.news(before, LEADER, [to_id(4)])
+    assert news == [
+        Send(to_id(2), ViewNews(proposal.view)),
+        Send(to_id(3), ViewNews(proposal.view)),  # it has to learn that it is struck off
+        Send(to_id(9), Admitted(to_id(9), 1, proposal.view)),
+    ]
+
+
+numbers = st.integers(1, 12)
+asked = st.one_of(
+    st.tuples(st.just("wish"), numbers, st.sampled_from(MemberState)),
+    st.tuples(st.just("left"), numbers, st.none()),
+    st.tuples(st.just("apply"), st.integers(1, 30), st.booleans()),
+)
+
+
+@given(
+    st.dictionaries(numbers, st.sampled_from(MemberState), max_size=8),
+    st.lists(asked, max_size=20),
+    st.sets(st.integers(2, 12)),
+)
+@settings(deadline=None, max_examples=300)
+def test_whatever_is_asked_the_view_is_sound(
+    others: dict[int, MemberState], requests: list[tuple[str, int, object]], dead: set[int]
+) -> None:
+    before = view({**others, 1: A})
+    docket = Docket(16)
+    for kind, number, extra in requests:
+        if kind == "wish" and isinstance(extra, MemberState):
+            docket.wish(to_id(number), 1, extra)
+        elif kind == "left":
+            docket.left(to_id(number), 1)
+        else:
+            docket.apply(applicant(number, keeps_id=bool(extra), incarnation=2))
+    proposal = propose(docket, before, *dead)
+    if proposal is None or proposal.view is before:
+        return
+    after: View = proposal.view
+    everyone: list[Member] = list(after.members)
+    assert [m.id for m in everyone] == sorted({m.id for m in everyone})
+    assert len({m.peer for m in everyone}) == len(everyone)
+    assert set(after.voters) <= {m.id for m in after.active}
+    assert after.active or LEADER not in after
+    for node, incarnation in proposal.admissions.values():
+        assert after.by_id[node].incarnation == incarnation

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from node.bayeux.messages import connect_reply
+from node.bayeux.channels import SERVICE_INBOX
+from node.bayeux.messages import connect_reply, quote
 from node.topic import Topic, Wire
 from pubsub.messages import Cursor, Failed
 
@@ -175,13 +176,11 @@ class Hub:
                 return None
             topic = self.topics[feed.topic] = Topic(feed.topic)
             topic.members[session] = None
-            topic.flushed = feed.log.first - 1
-        elif topic.feed is None and feed.topic.startswith("/"):
+            topic.flushed = feed.origin.offset
+        elif topic.feed is None:
             return None  # still joining: `joined` binds it and looks again
-        elif not feed.topic.startswith("/"):
-            topic.flushed = feed.log.first - 1
-            for session in topic.members:
-                session.level_with(topic)
+        else:
+            topic.flushed = max(topic.flushed, feed.origin.offset)
         topic.feed = feed
         return topic
 
@@ -189,7 +188,9 @@ class Hub:
         """Entries between the old and the new `last` of `feed` are lost: report it."""
         topic = self.topics.get(feed.topic)
         if topic is None:
-            return
+            topic = self._adopt(feed, None)
+            if topic is None:
+                return
         topic.feed = feed
         topic.flushed = feed.origin.offset
         for session in topic.members:
@@ -197,8 +198,9 @@ class Hub:
             self._report_gap(session, topic)
 
     def _report_gap(self, session: Session, topic: Topic) -> None:
-        if topic.name not in session.gaps:
-            session.gaps = (*session.gaps, topic.name)
+        channel = topic.name if topic.name.startswith("/") else SERVICE_INBOX
+        if channel not in session.gaps:
+            session.gaps = (*session.gaps, channel)
         self._stats.gaps_reported += 1
         self._lagging[session] = None
 
@@ -313,9 +315,9 @@ class Hub:
         """JSON fields that tell the client of gaps; empty where there are none."""
         if not session.gaps:
             return b""
-        names = b",".join(b'"%b":"lost"' % name.encode() for name in session.gaps)
+        names = b",".join(quote(channel) for channel in session.gaps)
         session.gaps = ()
-        return b',"ext":{"gaps":{%b}}' % names
+        return b',"ext":{"gaps":[%b]}' % names
 
     # -- readers that lag ---------------------------------------------------------
 

@@ -10,11 +10,10 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import trio
-from ring_views import member, view_of
 
 from dht.placement import Placement
-from node.bayeux.messages import decode_batch
 from node.bayeux.http import named_session
+from node.bayeux.messages import decode_batch
 from node.bayeux.protocol import Protocol
 from node.bayeux.sessions import Sessions
 from node.cluster.effects import EffectQueue
@@ -25,6 +24,7 @@ from node.tags import TagPool
 from node.websocket import CloseCode
 from pubsub.effects import Answer, Deliver, ReleaseSession, Reset, SessionLost
 from pubsub.engine import PubSubEngine
+from ring_views import member, view_of
 
 if TYPE_CHECKING:
     import msgspec
@@ -138,9 +138,9 @@ class Client:
 
     def ask(self, channel: str, socket: FakeSocket | None = None, **fields: Any) -> dict[str, Any]:
         """One message, answered at once."""
-        (reply,) = self.edge.request(
-            {"channel": channel, "clientId": self.id, **fields}, socket=socket
-        )
+        message = {"channel": channel, "clientId": self.id, **fields}
+        reply: dict[str, Any]
+        (reply,) = self.edge.request(message, socket=socket)
         return reply
 
     def subscribe(self, channel: str) -> None:

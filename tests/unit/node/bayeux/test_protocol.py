@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+import trio
+
 from local_edge import Edge, FakeSocket
 
 HANDSHAKE = {
@@ -276,9 +278,6 @@ async def test_an_unknown_connection_type_is_refused(edge: Edge) -> None:
 async def test_a_held_poll_is_answered_when_its_time_is_up(
     edge: Edge, autojump_clock: None
 ) -> None:
-    import trio
-
-    edge.sessions.wheel._done = 0
     client = edge.client()
     poll = client.poll(timeout=2000)
     edge.sessions.wheel.advance(trio.current_time() + 1.5)
@@ -288,8 +287,6 @@ async def test_a_held_poll_is_answered_when_its_time_is_up(
 
 
 async def test_a_silent_session_is_swept(edge: Edge) -> None:
-    import trio
-
     client = edge.client()
     client.subscribe("/a")
     edge.sessions.wheel.advance(trio.current_time() + edge.config.max_interval - 0.5)

@@ -3,7 +3,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from node.errors import RemoteProtocolError
@@ -36,6 +36,7 @@ def feed(body: Body, data: bytes, cuts: list[int]) -> bytes | None:
 _cuts = st.lists(st.integers(0, 10_000), max_size=10)
 
 
+@settings(deadline=None)
 @given(st.binary(min_size=1, max_size=LIMIT), st.binary(max_size=20), _cuts)
 def test_a_sized_body(content: bytes, rest: bytes, cuts: list[int]) -> None:
     body = sized(len(content))
@@ -44,6 +45,7 @@ def test_a_sized_body(content: bytes, rest: bytes, cuts: list[int]) -> None:
     assert not body.excess
 
 
+@settings(deadline=None)
 @given(_cuts)
 def test_a_sized_body_over_the_limit_is_read_and_dropped(cuts: list[int]) -> None:
     body = sized(LIMIT + 50)
@@ -53,6 +55,7 @@ def test_a_sized_body_over_the_limit_is_read_and_dropped(cuts: list[int]) -> Non
     assert body.received >= LIMIT + 50
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(min_size=1, max_size=20), max_size=5), st.binary(max_size=20), _cuts)
 def test_a_chunked_body(parts: list[bytes], rest: bytes, cuts: list[int]) -> None:
     data = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"
@@ -62,6 +65,7 @@ def test_a_chunked_body(parts: list[bytes], rest: bytes, cuts: list[int]) -> Non
     assert not body.excess
 
 
+@settings(deadline=None)
 @given(_cuts)
 def test_a_chunked_body_over_the_limit_is_read_and_dropped(cuts: list[int]) -> None:
     data = (b"32\r\n" + b"x" * 50 + b"\r\n") * 4 + b"0\r\n\r\n"
@@ -71,6 +75,7 @@ def test_a_chunked_body_over_the_limit_is_read_and_dropped(cuts: list[int]) -> N
     assert body.content == b""
 
 
+@settings(deadline=None)
 @given(_cuts)
 def test_trailers_are_passed_over(cuts: list[int]) -> None:
     body = chunked()
@@ -99,6 +104,7 @@ def test_malformed_chunks_are_refused(data: bytes) -> None:
         chunked().feed(data + b"GET / HTTP/1.1\r\n\r\n")
 
 
+@settings(deadline=None)
 @given(st.binary(min_size=1, max_size=100), _cuts)
 def test_only_the_declared_error_escapes(junk: bytes, cuts: list[int]) -> None:
     try:

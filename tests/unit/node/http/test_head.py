@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import h11
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from node.errors import RemoteProtocolError
@@ -165,6 +165,7 @@ _known = st.sampled_from(
 )
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from([b"GET", b"POST", b"PUT", b"OPTIONS"]),
     _token,
@@ -200,6 +201,7 @@ def test_it_says_what_h11_says(
         assert attribute.encode("latin-1") == b", ".join(values)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_only_the_declared_error_escapes(junk: bytes) -> None:
     for raw in (junk, b"GET / HTTP/1.1\r\nHost: x\r\n" + junk + b"\r\n\r\n"):

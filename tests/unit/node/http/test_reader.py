@@ -77,7 +77,7 @@ _bad_ends = st.sampled_from(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(_requests, _bad_ends, st.lists(st.integers(0, 20_000), max_size=12))
 async def test_any_split_gives_the_same_requests(
     requests: list[tuple[bytes, tuple[str, str, bytes]]], bad_end: bytes, cuts: list[int]
@@ -98,7 +98,7 @@ async def test_any_split_gives_the_same_requests(
         assert handler.lost == []
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(
     st.lists(
         st.tuples(
@@ -389,7 +389,7 @@ _pieces = st.one_of(
 )
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(_pieces, min_size=1, max_size=8))
 async def test_garbage_ends_at_most_its_connection(pieces: list[bytes]) -> None:
     with capture_logs() as logs:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import h11
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from node.errors import LocalProtocolError
@@ -97,6 +97,7 @@ def test_the_answer_to_head() -> None:
     assert headers[b"content-length"] == b"5"
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(min_size=1, max_size=300), max_size=5))
 def test_streams(parts: list[bytes]) -> None:
     chunks = [stream_chunk(part) for part in parts]

@@ -161,7 +161,7 @@ async def test_handshakes_that_fail_are_answered() -> None:
         assert (await client.response())[0] == 400
 
 
-@settings(max_examples=80)
+@settings(max_examples=80, deadline=None)
 @given(
     st.lists(
         st.one_of(
@@ -603,7 +603,7 @@ _frames = st.builds(
 )
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(_frames | st.binary(max_size=40), min_size=1, max_size=8), st.booleans())
 async def test_garbage_ends_at_most_its_connection(pieces: list[bytes], at_once: bool) -> None:
     with capture_logs() as logs:

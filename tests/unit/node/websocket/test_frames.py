@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import CloseConnection, TextMessage
@@ -35,12 +35,14 @@ def test_close_frames(reason: str, told: str) -> None:
     assert (event.code, event.reason or "") == (4001, told)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=70_000), st.binary(min_size=4, max_size=4))
 def test_unmask(payload: bytes, mask: bytes) -> None:
     masked = bytes(byte ^ mask[index % 4] for index, byte in enumerate(payload))
     assert unmask(b"??" + mask + masked + b"??", 6, len(payload)) == payload
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300), st.binary(max_size=10), st.binary(max_size=10))
 def test_a_whole_text_frame_is_quick(payload: bytes, before: bytes, after: bytes) -> None:
     data = before + frame(TEXT, payload) + after

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from node.errors import LocalProtocolError, RemoteProtocolError
@@ -71,6 +71,7 @@ def test_what_is_refused(raw: bytes, status: int) -> None:
         assert refused.value.headers == (("Sec-WebSocket-Version", "13"),)
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=30), max_size=4), st.integers(0, 300), st.binary(max_size=3))
 def test_only_the_declared_error_escapes(fields: list[bytes], at: int, junk: bytes) -> None:
     names = (b"Connection: ", b"Sec-WebSocket-Protocol: ", b"Sec-WebSocket-Extensions: ", b"")

@@ -3,7 +3,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from wsproto.events import BytesMessage, CloseConnection, Event, Ping, TextMessage
 
@@ -33,6 +33,7 @@ def run(data: bytes, cuts: list[int] | None = None) -> tuple[FrameMachine, list[
     return machine, events
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.text(max_size=20), min_size=1, max_size=4),
     st.lists(st.integers(0, 1000), max_size=8),

@@ -108,7 +108,7 @@ class Docket:
             if _lists(view, node, incarnation):
                 members.pop(node, None)
         self._grant_wishes(members)
-        admissions = self._admit(members, rng)
+        admissions = self._admit(members, leader, rng)
         _keep_one_active(members, view, leader)
         if members == view.by_id:
             return Proposal(view, admissions) if admissions else None
@@ -126,7 +126,7 @@ class Docket:
                 members[node] = member.with_state(state)
 
     def _admit(
-        self, members: dict[NodeId, Member], rng: Random
+        self, members: dict[NodeId, Member], leader: NodeId, rng: Random
     ) -> dict[NodeId, tuple[NodeId, int]]:
         by_peer = {member.peer: member for member in members.values()}
         admissions: dict[NodeId, tuple[NodeId, int]] = {}
@@ -137,6 +137,8 @@ class Docket:
             if old is not None and old.incarnation == new.incarnation:
                 admissions[applicant.link] = (old.id, new.incarnation)
                 continue
+            if leader in (new.id, old and old.id):
+                continue  # no one takes the place of a leader that lives
             if old is not None:  # its address is the applicant's now: that process has ended
                 members.pop(old.id, None)
             holder = members.get(new.id)

@@ -89,7 +89,7 @@ class Founding:
         if self._knows_ring(now):
             return NOBODY
         self._expire(now)
-        return min((node for node, each in self._seekers.items() if each.linked), default=me)
+        return min((me, *(node for node, each in self._seekers.items() if each.linked)))
 
     def known(self, now: float) -> tuple[Contact, ...]:
         """The other seekers, lowest first."""

@@ -130,6 +130,15 @@ def test_a_joiner_that_has_to_lead_becomes_active() -> None:
     assert states(propose(Docket(9), view({1: J, 2: A}), 2)) == {1: A}
 
 
+def test_nobody_takes_the_place_of_the_leader() -> None:
+    docket = Docket(9)
+    docket.apply(applicant(1, keeps_id=True, incarnation=9))
+    assert propose(docket, view({1: A, 2: A})) is None
+    same_address = msgspec.structs.replace(member(to_id(7), "", J, 9), peer=member(LEADER).peer)
+    docket.apply(Applicant(to_id(7), same_address, keeps_id=True))
+    assert propose(docket, view({1: A, 2: A})) is None
+
+
 def test_applicants_are_bounded_and_may_ask_again() -> None:
     docket = Docket(2)
     for number in (11, 12, 13, 12):

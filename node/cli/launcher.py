@@ -83,15 +83,17 @@ class Launcher:
                     nursery.start_soon(self._announce_ring)
                     async with trio.open_nursery() as nodes:
                         for plan in self._plans:
-                            nodes.start_soon(self._keep, plan)
+                            await nodes.start(self._keep, plan)
                     nursery.cancel_scope.cancel()  # none is left
         finally:
             os.close(self._read_end)
             os.close(self._write_end)
         return 0 if told else 1
 
-    async def _keep(self, plan: NodePlan) -> None:
-        """Run one node, again and again if it is to be respawned."""
+    async def _keep(
+        self, plan: NodePlan, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Run one node, again and again if it is to be respawned; started when it first is."""
         pause = RESPAWN_FIRST
         again = ""
         while True:
@@ -101,6 +103,8 @@ class Launcher:
                 f"node {plan.index}  http://{plan.client}/  peer {plan.peer}"
                 f"  ops http://{plan.ops}/  pid {process.pid}{again}"
             )
+            if not again:
+                task_status.started()
             status = await self._wait(process)
             _say(f"node {plan.index}  {_obituary(status)}")
             if not self._respawn:

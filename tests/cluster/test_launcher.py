@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -289,47 +290,41 @@ def test_respawn_brings_the_ring_back(launch: Any) -> None:
     wait_until(lambda: {ring.members(i) for i in range(3)} == {3}, 20, "a ring of three again")
 
 
-def test_a_listener_goes_on_when_its_node_dies(launch: Any) -> None:
+def test_a_listener_goes_on_when_its_node_dies(launch: Any, tmp_path: Path) -> None:
     ring = launch("--api-key", API_KEY).wait_ready()
     urls = [f"http://127.0.0.1:{ring.client + i}" for i in range(3)]
-    listener = subprocess.Popen(
-        [*COMETRING, "listen", "/chat/room", "--url", ",".join(urls)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    out, err = tmp_path / "listen.out", tmp_path / "listen.err"
+    numbers = itertools.count(1)
 
-    def publish(n: int) -> bool:
-        words = ("publish", "/chat/room", str(n), "--url", urls[2], "--api-key", API_KEY)
-        return cometring(*words).returncode == 0
+    def received() -> list[int]:
+        return [json.loads(line)["data"] for line in out.read_text().splitlines()]
 
+    def publish_and_hear() -> bool:
+        before = len(received())
+        body = {"channel": "/chat/room", "data": next(numbers)}
+        headers = {"Authorization": f"Bearer {API_KEY}"}
+        status, _ = request(ring.client + 2, "POST", "/api/publish", body, headers)
+        time.sleep(0.1)
+        return status == 200 and len(received()) > before
+
+    with out.open("wb") as to_out, err.open("wb") as to_err:
+        listener = subprocess.Popen(
+            [*COMETRING, "listen", "/chat/room", "--url", ",".join(urls)],
+            stdout=to_out,
+            stderr=to_err,
+        )
     try:
-        assert listener.stderr is not None
-        assert listener.stdout is not None
-        assert "listening" in listener.stderr.readline()
-        assert publish(1)
-        assert json.loads(listener.stdout.readline())["data"] == 1
+        wait_until(lambda: "listening to" in err.read_text(), 10, "a session")
+        wait_until(publish_and_hear, 5, "a first message")
         os.kill(ring.pid(0), signal.SIGKILL)
-        while "listening" not in (told := listener.stderr.readline()):
-            assert "trying again" in told or "ended" in told
-            if "trying again" in told:
-                break
-        wait_until(lambda: ring.members(2) == 2, 10, "a ring of two")
-        # Where the session had to be opened anew, messages before that are not its own.
-        for n in range(2, 40):
-            publish(n)
-            time.sleep(0.1)
-            if n == 12:
-                listener.send_signal(signal.SIGINT)
-                break
-        out, _ = listener.communicate(timeout=15)
+        wait_until(lambda: "trying again" in err.read_text(), 10, "the loss to be told")
+        wait_until(publish_and_hear, 20, "a message after the loss")
+        listener.send_signal(signal.SIGINT)
+        assert listener.wait(15) == 0
     finally:
         listener.kill()
         listener.wait()
-    assert listener.returncode == 0
-    received = [json.loads(line)["data"] for line in out.splitlines()]
-    assert received == sorted(set(received))
-    assert received[-1] == 12
+    assert received() == sorted(set(received()))
 
 
 def test_without_a_key_the_application_interface_is_closed(launch: Any) -> None:

@@ -33,7 +33,7 @@ PENDING: Final = 2  # answered, but the answer, or input that came early, waits 
 STREAMING: Final = 3
 SPENT: Final = 4
 
-READ_AHEAD: Final = 64 * 1024  # bytes taken from a client that does not wait for its answers
+READ_AHEAD: Final = 16 * 1024  # bytes taken from a client that does not wait for its answers
 _LINE_END: Final = b"\r\n"
 _HEAD_END: Final = b"\r\n\r\n"
 
@@ -56,23 +56,31 @@ class RequestReader(Connection):
         raise NotImplementedError
 
     def on_readable(self) -> None:
-        if self._state == PENDING:
-            self.pause_reading()  # until its turn comes: the end of input must not overtake it
+        if self._state != READING:
+            self._read_ahead()
             return
         body = self._body
         data = self.read() if body is None else self.read(body.read_size)
         if not data:
             return
-        if self._state != READING:
-            self._partial += data
-            if len(self._partial) > READ_AHEAD:
-                self.pause_reading()
-        elif body is not None:
+        if body is not None:
             self._feed(body, data)
         elif self._partial:
             self._take(self._partial + data)
         else:
             self._take(data)
+
+    def _read_ahead(self) -> None:
+        """Input while a request is outstanding: pipelined requests, or the client's end."""
+        if self._state == PENDING:
+            self.pause_reading()  # until its turn comes: the end of input must not overtake it
+            return
+        data = self.read(READ_AHEAD)
+        if not data:
+            return
+        self._partial += data
+        if len(self._partial) >= READ_AHEAD:
+            self.pause_reading()
 
     def on_again(self) -> None:
         if self._state == PENDING and self.writable:

@@ -23,7 +23,7 @@ from node.cluster.driver import Cluster
 from node.http import HttpService, HttpSettings
 from node.ops import OpsServer
 from node.reactor import Reactor
-from node.router import Router
+from node.router import Router, route_of
 from node.stats import Stats
 from node.tags import TagPool
 from node.websocket import CloseCode
@@ -70,6 +70,7 @@ class Node:
                 max_body=config.max_message_size,
                 websocket=WebSocketSettings(max_message=config.max_message_size),
             ),
+            route_of,
         )
 
     # -- what the cluster tells ---------------------------------------------------

@@ -91,6 +91,7 @@ class HttpConnection(RequestReader):
             self._refuse_answer()
             return
         chunked = head.http_version == "1.1"
+        self._service.count(head.path, 200)
         self.send(responses.stream_start(content_type, headers, chunked=chunked))
         self._state = STREAMING
 
@@ -130,6 +131,7 @@ class HttpConnection(RequestReader):
         if self._state != BUSY or self.closed:
             raise LocalProtocolError("no request is outstanding")
         answer = accept(head, subprotocols, headers)
+        self._service.count(head.path, 101)
         stats = self._service.stats
         stats.connections["http"] -= 1
         stats.connections["websocket"] += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from node.http.connection import HttpConnection
@@ -10,6 +11,8 @@ from node.http.head_cache import HeadCache
 from node.websocket.settings import WebSocketSettings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from node.connection import ClientSocket
     from node.http.connection import HttpHandler
     from node.reactor import Reactor
@@ -40,18 +43,25 @@ class HttpService:
         handler: HttpHandler,
         stats: Stats,
         settings: HttpSettings | None = None,
+        route_of: Callable[[str], str] = lambda _path: "other",
     ) -> None:
+        """`route_of(path)` names what requests are counted under; few names, whatever is asked."""
         self.reactor = reactor
         self.handler = handler
         self.stats = stats
         self.settings = settings or HttpSettings()
         self.heads = HeadCache()
+        self._route_of = lru_cache(maxsize=1024)(route_of)
         self.draining = False  # every answer says that it is the last on its connection
 
     def accept(self, sock: ClientSocket) -> None:
         """Take an accepted, non-blocking socket."""
         self.reactor.register(HttpConnection(self, sock))
         self.stats.connections["http"] += 1
+
+    def count(self, path: str, status: int) -> None:
+        """A request to `path` was answered."""
+        self.stats.http_requests[self._route_of(path), status] += 1
 
     def drain(self) -> None:
         """From now on every answer says `Connection: close`, and is followed by one.

@@ -376,3 +376,12 @@ async def test_a_crash_while_busy_is_answered_500() -> None:
             await served.settle()
             assert handler.lost == handler.conns
     assert [entry["event"] for entry in logs] == ["connection_crashed"]
+
+
+async def test_answers_are_counted_by_route_and_status() -> None:
+    async with serving(Recorder()) as served:
+        client = served.connect()
+        for _ in range(2):
+            await client.send(POST)
+            await client.response()
+        assert served.stats.http_requests == {("other", 200): 2}

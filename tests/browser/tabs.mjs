@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import { chromium } from "playwright-core";
 
 export const { urls, chromium: executablePath, shots, key } = JSON.parse(process.argv[3]);
-const LIMIT = 10_000; // ms for anything to appear
+const LIMIT = 15_000; // ms for anything to appear
 export const DESKTOP = { viewport: { width: 1360, height: 820 } };
 
 export const browser = await chromium.launch({

@@ -33,6 +33,7 @@ cometd.addListener("/meta/connect", (reply) => {
 });
 
 const receive = (message) => say({ message });
+const subscriptions = new Map(); // channel -> what the client gave for it
 
 const commands = {
   handshake: (_, done) => cometd.handshake(done),
@@ -40,7 +41,10 @@ const commands = {
     cometd.addListener(channel, receive);
     done({ successful: true });
   },
-  subscribe: ({ channel }, done) => cometd.subscribe(channel, receive, done),
+  subscribe: ({ channel }, done) => {
+    subscriptions.set(channel, cometd.subscribe(channel, receive, done));
+  },
+  unsubscribe: ({ channel }, done) => cometd.unsubscribe(subscriptions.get(channel), done),
   publish: ({ channel, data }, done) => cometd.publish(channel, data, done),
   // One request after the other, as fast as the client makes them.
   publishMany: ({ channel, count }, done) => {

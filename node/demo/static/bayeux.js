@@ -199,6 +199,7 @@ export class Bayeux extends EventTarget {
         if (!subscribed) continue;
         this.#request({ channel: "/meta/subscribe", subscription: channel }).catch((error) => {
           if (error.code && error.code !== 402) {
+            this.#channels.delete(channel);
             this.dispatchEvent(new CustomEvent("refused", { detail: error }));
           }
         });

@@ -60,7 +60,9 @@ class HttpConnection(RequestReader):
         if self._state != BUSY or head is None:
             self._refuse_answer()
             return
-        if not head.shape.plain or self._service.draining:
+        shape = head.shape
+        self._service.count(shape.path, int(data[9:12]))
+        if not shape.plain or self._service.draining:
             self._respond_unusual(head, data)
             return
         self.seen = self.reactor.clock

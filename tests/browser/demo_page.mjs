@@ -241,7 +241,9 @@ const scenarios = {
       [dark, "On the second. Same room, and the same order of messages for all of us."],
       [phone, "Third node, from a phone."],
       [phone, "One hop away from both of you, if I read the ring right."],
-      [dark, "You do. The launch checklist is in the other room."],
+      [light, "Which of our nodes is home to this room?"],
+      [dark, "Ask any of the three: they all name the same one."],
+      [dark, "The launch checklist is in the other room, by the way."],
     ];
     for (const [page, text] of lines) {
       await say(page, text);
@@ -265,7 +267,8 @@ const scenarios = {
     await phone.fill("#direct-text", "As quick as at the desk. And nobody else reads this.");
     await phone.locator("#direct-form button").click();
     await told(light, "As quick as");
-    await light.locator("#name").focus();
+    await light.evaluate(() => document.activeElement.blur());
+    await light.mouse.move(700, 30);
     await light.waitForTimeout(1200); // the spark has landed
     await light.screenshot({ path: join(shots, "light.png") });
     await dark.screenshot({ path: join(shots, "dark.png") });

@@ -116,7 +116,11 @@ export class Feed {
       heading.append(element("b", "sender", message.name));
     }
     if (message.mine && !message.to) heading.append(element("span", "tag", "you"));
-    if (message.node && !message.to) heading.append(element("span", "hint", `on ${message.node}`));
+    if (message.host && !message.to) {
+      const place = element("span", "hint", `on ${message.host}`);
+      if (message.node) place.title = `Node ${message.node}`;
+      heading.append(place);
+    }
     const time = element("time", "hint", clock.format(message.at));
     time.dateTime = new Date(message.at).toISOString();
     heading.append(time);

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cluster_process import HOST, ClusterProcess, NodeProcess, free_port, wait_until
+from cluster_process import HOST, ClusterProcess, NodeProcess, wait_until
 from fuzz_attacks import CLIENT_ATTACKS
 from fuzz_client import Fuzzer, Misbehaved, Wire
 from fuzz_inner_ports import INNER_ATTACKS
@@ -139,25 +139,30 @@ def test_a_head_that_never_ends_is_given_up(ring: ClusterProcess) -> None:
         assert 5 < time.monotonic() - began < 15
 
 
-def test_a_node_of_another_secret_stays_outside(ring: ClusterProcess) -> None:
+def test_a_node_of_another_secret_stays_outside(ring: ClusterProcess, tmp_path: Path) -> None:
     """A whole node with a wrong secret says why it cannot join; the ring does not notice."""
     formed = views(ring)
+    stranger = NodeProcess(9, [], tmp_path / "stranger.log")
     command = [sys.executable, "-m", "node.cli", "serve", "--join", ring.nodes[0].peer]
-    for option in ("--client", "--peer", "--ops"):
-        command += [option, f"{HOST}:{free_port()}"]
-    stranger = subprocess.Popen(
-        command,
-        env=os.environ | {"COMETRING_CLUSTER_SECRET": "quite another secret than theirs"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
+    command += ["--client", f"{HOST}:{stranger.client_port}"]
+    command += ["--peer", stranger.peer, "--ops", stranger.ops]
+    secret = {"COMETRING_CLUSTER_SECRET": "another-secret-than-the-one-they-share"}
+    with stranger.log.open("wb") as log:
+        stranger.process = subprocess.Popen(
+            command, env=os.environ | secret, stdout=log, stderr=log
+        )
     try:
-        time.sleep(3)
+        wait_until(
+            lambda: "another cluster secret" in stranger.log.read_text("utf-8"),
+            20,
+            "the stranger is told why",
+        )
+        assert not stranger.ready()
     finally:
         stranger.terminate()
-        output, _ = stranger.communicate(timeout=15)
-    assert b"secret" in output, output
+        stranger.wait()
     assert views(ring) == formed
+    assert "the dialler does not know the cluster secret" in ring.logs(lines=10**9)
     assert_nothing_crashed(ring)
 
 

@@ -24,6 +24,7 @@ from pubsub.messages import (
     Handoff,
     HandoffDone,
     HandoffNone,
+    HandoffOffer,
     HandoffQuery,
     HighWater,
     Join,
@@ -120,6 +121,7 @@ class Assembly:
             HandoffDone: takeover.giving.receive_done,
             Handoff: takeover.taking.receive_handoff,
             HandoffNone: takeover.taking.receive_none,
+            HandoffOffer: takeover.taking.receive_offer,
         }
         # These mean one thing for a channel's tree, another for an inbox.
         self._for_channel: dict[type, Any] = {

@@ -61,6 +61,8 @@ class PubSubEngine:
         out: list[Effect] = []
         self._parts.tree.link_opened(node, now, out)
         self._parts.inboxes.link_opened(node, out)
+        self._parts.moves.link_opened(node, out)
+        self._parts.takeover.giving.link_opened(node, out)
         self._parts.takeover.taking.link_opened(node, now, out)
         self._parts.requests.link_opened(node, now, out)
         return out

@@ -89,11 +89,18 @@ def resume(log: Log, last: Cursor, lineage: int, cursor: Cursor) -> Cursor:
     """Where a reader at `cursor` goes on in a log that ends at `last`: there itself if it can.
 
     Otherwise there is a gap: it goes on at the start of the log, or from now on
-    if its cursor is one that this log has not reached.
+    if its cursor is one that this log has not reached. A cursor that names an
+    entry of another epoch than the one held comes from a home whose reign is
+    not continued here: the reader goes on with what is newer than that reign.
     """
     if cursor.epoch < lineage or cursor.offset < log.first - 1:
-        first = log.after(0, 1)
-        return Cursor(first[0].epoch, log.first - 1) if first else last
+        first = log.get(log.first)
+        return last if first is None else Cursor(first.epoch, log.first - 1)
     if cursor.offset > log.last or cursor.epoch > last.epoch:
         return last
-    return cursor
+    entry = log.get(cursor.offset)
+    if entry is None or entry.epoch == cursor.epoch:
+        return cursor
+    newer = (e for e in log.after(0, len(log)) if e.epoch > cursor.epoch)
+    first = next(newer, None)
+    return last if first is None else Cursor(first.epoch, first.offset - 1)

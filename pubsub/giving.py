@@ -11,7 +11,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from dht.effects import Send
-from pubsub.messages import Handoff, HandoffDone, HandoffNone, HandoffQuery, SlotState
+from pubsub.messages import Handoff, HandoffDone, HandoffNone, HandoffOffer, HandoffQuery, SlotState
 from pubsub.transfer import Parted, pack
 
 if TYPE_CHECKING:
@@ -30,7 +30,9 @@ class Giving:
         self._core = core
         self._parted: dict[int, Parted] = {}
         self._elsewhere: dict[int, tuple[NodeId, float]] = {}  # never got here: who may hold it
+        self._left: dict[int, tuple[NodeId, float]] = {}  # served here: who has it, since when
         self._asked: dict[NodeId, HandoffQuery] = {}  # by nodes whose view is ahead of mine
+        self._forget_at = inf
         self.abandoned = 0  # slots that nobody asked for in time
 
     def __len__(self) -> int:
@@ -44,33 +46,40 @@ class Giving:
         for slot in slots:
             parted = Parted(slot, by_slot.get(slot.number, []), now)
             self._drop(slot.number)
+            self._left[slot.number] = (b"", now)
+            self._elsewhere.pop(slot.number, None)
             if self._core.home(slot.number) is None:
                 parted.release()  # there is nobody to give it to
             else:
                 self._parted[slot.number] = parted
+        self._remind(now)
 
     def point(self, number: int, holder: NodeId, now: float) -> None:
         """A slot moved on before its state came here; `holder` was asked for it."""
         self._elsewhere[number] = (holder, now)
+        self._remind(now)
 
-    def reclaim(self, number: int, now: float, *, never_opened: bool) -> Parted | None:
+    def reclaim(self, number: int, *, never_opened: bool) -> Parted | None:
         """The state of a slot that has come back to this node, if nothing newer can exist.
 
-        `never_opened`: the home in between says that it never served the slot.
-        Without its word only a state that it cannot have had will do, and only
-        while it would still have waited for it.
+        `never_opened`: the home in between says that it did not get to serve the slot.
         """
         parted = self._parted.get(number)
-        if parted is None:
-            return None
-        recent = now - parted.parted_at < self._core.limits.handoff_seconds / 2
-        if not never_opened and (parted.given_to is not None or not recent):
+        if parted is None or not (never_opened or parted.given_to is None):
             return None
         return self._parted.pop(number)
 
-    def was_given(self, number: int) -> bool:
-        parted = self._parted.get(number)
-        return parted is None or parted.given_to is not None
+    def discard(self, number: int) -> None:
+        """The slot is open here again: what was kept of an earlier reign is void."""
+        self._drop(number)
+
+    def served(self, number: int) -> bool:
+        """Whether the slot was open here of late: no older home can have a later state."""
+        return number in self._left
+
+    def passed_by(self, number: int) -> bool:
+        """Whether the slot moved on before its state came here."""
+        return number in self._elsewhere
 
     def receive_query(
         self, sender: NodeId, message: HandoffQuery, now: float, out: list[Effect]
@@ -85,15 +94,15 @@ class Giving:
     def _answer(self, sender: NodeId, message: HandoffQuery, out: list[Effect]) -> None:
         core, limits = self._core, self._core.limits
         states: list[SlotState] = []
-        missing: dict[NodeId, list[int]] = {}
+        missing: dict[tuple[NodeId, bool], list[int]] = {}
         size = sent = 0
         for number in message.slots:
             parted = self._parted.get(number)
             if core.home(number) != sender:
                 continue  # its view is behind mine: it will not want the slot
-            if parted is None:
-                holder = self._elsewhere.get(number, (b"", 0.0))[0]
-                missing.setdefault(holder, []).append(number)
+            refusal = self._why_not(number, parted, sender, message.never)
+            if refusal is not None or parted is None:
+                missing.setdefault(refusal or (b"", False), []).append(number)
                 continue
             if sent > limits.handoff_window:
                 break
@@ -105,42 +114,91 @@ class Giving:
                 states.append(state)
                 size += state_size
                 sent += state_size
-        for holder, numbers in missing.items():
-            out.append(Send(sender, HandoffNone(core.view_number, tuple(numbers), holder)))
+        for (holder, never), numbers in missing.items():
+            none = HandoffNone(core.view_number, tuple(numbers), holder, never)
+            out.append(Send(sender, none))
         out.append(Send(sender, Handoff(core.view_number, tuple(states), True)))
+
+    def _why_not(
+        self, number: int, parted: Parted | None, sender: NodeId, never: tuple[NodeId, ...]
+    ) -> tuple[NodeId, bool] | None:
+        """None if what is kept here is the slot's last state; else who may have that.
+
+        What was given to another home is the last state only if that one says
+        that it never opened the slot.
+        """
+        if parted is None:
+            if number in self._elsewhere:
+                return self._elsewhere[number][0], True
+            holder = self._left.get(number, (b"", 0.0))[0]
+            return (holder if holder in self._core.members else b""), number not in self._left
+        given_to = parted.given_to
+        if given_to is None or given_to == sender or given_to in never:
+            return None
+        return (given_to if given_to in self._core.members else b""), False
 
     def receive_done(
         self, sender: NodeId, message: HandoffDone, now: float, out: list[Effect]
     ) -> None:
         """The new home serves these slots."""
-        del now, out
+        del out
         for number in message.slots:
             parted = self._parted.get(number)
             if parted is not None and parted.given_to == sender:
                 self._drop(number)
+                self._left[number] = (sender, now)
 
     def _drop(self, number: int) -> None:
         parted = self._parted.pop(number, None)
         if parted is not None:
             parted.release()
 
+    def link_opened(self, node: NodeId, out: list[Effect]) -> None:
+        """Its confirmation may have been lost with the old link."""
+        given = tuple(n for n, parted in self._parted.items() if parted.given_to == node)
+        if given:
+            out.append(Send(node, HandoffOffer(given)))
+
     def install_view(self, out: list[Effect]) -> None:
-        """Who has asked from a newer view gets its answer."""
+        """Who has asked from a newer view gets its answer.
+
+        Who was given a slot and has left since cannot confirm: its heir can.
+        """
         number = self._core.view_number
+        heirs: dict[NodeId, list[int]] = {}
+        for slot, parted in self._parted.items():
+            if parted.given_to is not None and parted.given_to not in self._core.members:
+                heir = self._core.home(slot)
+                if heir is not None and heir != self._core.me:
+                    parted.given_to = heir
+                    heirs.setdefault(heir, []).append(slot)
+        for heir, slots in heirs.items():
+            out.append(Send(heir, HandoffOffer(tuple(slots))))
         for sender, message in list(self._asked.items()):
             if message.view <= number:
                 del self._asked[sender]
                 self._answer(sender, message, out)
 
     def next_deadline(self) -> float:
+        return min(self._expiry(), self._forget_at)
+
+    def _expiry(self) -> float:
         oldest = next(iter(self._parted.values()), None)
         return inf if oldest is None else oldest.parted_at + self._core.limits.parted_seconds
 
+    def _remind(self, now: float) -> None:
+        """Look through what is remembered of slots that went, now and then."""
+        if self._left or self._elsewhere:
+            self._forget_at = min(self._forget_at, now + 2 * self._core.limits.parted_seconds)
+
     def handle_timer(self, now: float) -> None:
         """Nobody keeps forever what nobody wants."""
-        while self._parted and self.next_deadline() <= now:
+        while self._expiry() <= now:
             self.abandoned += 1
             self._drop(next(iter(self._parted)))
-        seconds = self._core.limits.parted_seconds
-        if self._elsewhere and now - next(iter(self._elsewhere.values()))[1] > seconds:
-            self._elsewhere.clear()
+        if now >= self._forget_at:
+            since = now - 2 * self._core.limits.parted_seconds
+            self._left = {n: e for n, e in self._left.items() if e[1] > since}
+            self._elsewhere = {n: e for n, e in self._elsewhere.items() if e[1] > since}
+            self._forget_at = inf
+            self._remind(now)

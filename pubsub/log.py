@@ -101,6 +101,11 @@ class Log:
             return self._entries[:limit]
         return self._entries[start : start + limit]
 
+    def get(self, offset: int) -> Entry | None:
+        """The entry at `offset`, if it is here."""
+        index = offset - self.first
+        return self._entries[index] if 0 <= index < len(self._entries) else None
+
     def covers(self, offset: int) -> bool:
         """Whether all entries after `offset` are here, and `offset` is not in the future."""
         return self.first - 1 <= offset <= self.last

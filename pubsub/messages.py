@@ -280,10 +280,14 @@ class SlotState(msgspec.Struct, frozen=True, array_like=True):
 
 
 class HandoffQuery(msgspec.Struct, frozen=True, array_like=True, tag=56):
-    """New home -> old home: in view `view` these slots are mine; give me what you hold."""
+    """New home -> old home: in view `view` these slots are mine; give me what you hold.
+
+    `never` names nodes that say they never opened any of these.
+    """
 
     view: int
     slots: tuple[int, ...]
+    never: tuple[NodeId, ...] = ()
 
 
 class Handoff(msgspec.Struct, frozen=True, array_like=True, tag=50):
@@ -295,17 +299,27 @@ class Handoff(msgspec.Struct, frozen=True, array_like=True, tag=50):
 
 
 class HandoffNone(msgspec.Struct, frozen=True, array_like=True, tag=58):
-    """Old home -> new home: I hold nothing of these slots; `holder` (b"" if unknown) may."""
+    """Old home -> new home: I have no state of these slots that is sure to be the last.
+
+    `holder` may (b"" if unknown). `never`: I have not served them of late.
+    """
 
     view: int
     slots: tuple[int, ...]
     holder: NodeId
+    never: bool
 
 
 class HandoffDone(msgspec.Struct, frozen=True, array_like=True, tag=57):
     """New home -> old home: these slots are installed and open here; forget them."""
 
     view: int
+    slots: tuple[int, ...]
+
+
+class HandoffOffer(msgspec.Struct, frozen=True, array_like=True, tag=59):
+    """Old home -> new home after a lost link: tell me which of these you have installed."""
+
     slots: tuple[int, ...]
 
 
@@ -337,4 +351,5 @@ PubSubMessage = (
     | Handoff
     | HandoffNone
     | HandoffDone
+    | HandoffOffer
 )

@@ -15,7 +15,7 @@ from dht.effects import Send
 from dht.ids import slot_of
 from pubsub.effects import ReleaseSession
 from pubsub.errors import Code
-from pubsub.messages import Failed, Release, Released, SessionAttach, SessionDone
+from pubsub.messages import Failed, Release, Released, SessionAttach, SessionDone, SessionMoved
 
 if TYPE_CHECKING:
     from dht.effects import Effect
@@ -71,12 +71,15 @@ class Moves:
             deadline = now + self._core.limits.release_seconds
             move = _Move(sender, message.request, record.generation, deadline)
             self._moves[record.address] = move
-            if record.edge == self._core.me:
-                out.append(ReleaseSession(record.address, record.generation))
-            else:
-                out.append(Send(record.edge, Release(record.address, record.generation)))
+            self._release(record, out)
         else:
             self._commit(record, sender, message.request, now, out)
+
+    def _release(self, record: SessionRecord, out: list[Effect]) -> None:
+        if record.edge == self._core.me:
+            out.append(ReleaseSession(record.address, record.generation))
+        else:
+            out.append(Send(record.edge, Release(record.address, record.generation)))
 
     def receive_released(
         self, sender: NodeId, message: Released, slot: Slot, now: float, out: list[Effect]
@@ -124,6 +127,14 @@ class Moves:
             elif record.edge not in core.members:
                 self._finish(record, now, out)
 
+    def link_opened(self, node: NodeId, out: list[Effect]) -> None:
+        """A Release, or its answer, may have been lost with the old link."""
+        for address in self._moves:
+            slot = self._core.slots.get(slot_of(address))
+            record = None if slot is None else slot.record(address)
+            if record is not None and record.edge == node:
+                self._release(record, out)
+
     def next_deadline(self) -> float:
         return next((move.deadline for move in self._moves.values()), inf)
 
@@ -136,6 +147,8 @@ class Moves:
             slot = self._core.slots.get(slot_of(address))
             record = None if slot is None else slot.record(address)
             if record is not None and record.generation == move.generation:
+                if record.edge != self._core.me:
+                    out.append(Send(record.edge, SessionMoved(address, record.generation)))
                 self._finish(record, now, out)
             else:
                 del self._moves[address]

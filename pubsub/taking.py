@@ -21,6 +21,7 @@ from pubsub.messages import (
     Handoff,
     HandoffDone,
     HandoffNone,
+    HandoffOffer,
     HandoffQuery,
 )
 from pubsub.slot import Slot, is_inbox
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 HANDED_OVER = "handed_over"
 EMPTY = "empty"
 LOSSY = "lossy"
+_HOPS = 6  # redirections that are followed
+_VIEWS = 16  # past views whose homes may be asked
 
 
 class _Source:
@@ -54,6 +57,17 @@ class _Source:
         self.retry_at = inf
 
 
+class _Search:
+    """Where one slot's state was looked for."""
+
+    __slots__ = ("hops", "never", "tried")
+
+    def __init__(self) -> None:
+        self.tried: set[NodeId] = set()
+        self.never: tuple[NodeId, ...] = ()  # say that they did not open it
+        self.hops = 0
+
+
 class Taking:
     """The new home's half of a hand-off. The engine sets `opened`."""
 
@@ -66,6 +80,8 @@ class Taking:
         self._registry = registry
         self._sources: dict[NodeId, _Source] = {}
         self._source_of: dict[int, NodeId] = {}
+        self._past: list[tuple[View, Placement, float]] = []  # and when it ended; newest first
+        self._searches: dict[int, _Search] = {}  # that did not end with the first asked
         self.outcomes = {HANDED_OVER: 0, EMPTY: 0, LOSSY: 0}
 
     def __len__(self) -> int:
@@ -83,6 +99,7 @@ class Taking:
         """These slots are somebody else's before they were open here."""
         for number in numbers:
             source = self._source_of.get(number)
+            self._searches.pop(number, None)
             if source is not None:
                 self._forget(number)
                 self._giving.point(number, source, now)
@@ -98,63 +115,72 @@ class Taking:
         """Ask for what was gained; returns what is open at once, and its topics."""
         slots: list[Slot] = []
         topics: list[Topic] = []
-        self._drop_dead_sources(now, slots, topics)
         fresh = self._is_fresh(old_view)
-        if old_placement is None and not fresh:
-            old_placement = self._placement_without_me()
-        for number in gained:
-            if fresh or old_placement is None:
-                epoch = self._core.view_number
-                self._open(Slot(number, epoch, epoch), slots)
-                self.outcomes[EMPTY] += 1
-                continue
-            node = self._old_home(number, old_view, old_placement)
-            if node is None:
-                self._open_without(number, now, slots, topics)
-            else:
-                self._await(number, node, now)
-                self._sources[node].retry_at = now
-        self._ask_due(now, out)
-        return slots, topics
-
-    def _drop_dead_sources(self, now: float, slots: list[Slot], topics: list[Topic]) -> None:
-        """Old homes that are no longer there hand nothing over."""
+        self._remember(old_view, old_placement, now)
         for node, source in list(self._sources.items()):
             member = self._core.members.get(node)
             if member is None or member.incarnation != source.incarnation:
-                for number in list(source.slots):
-                    self._forget(number)
-                    self._open_without(number, now, slots, topics)
+                self._go_on_without(node, now, slots, topics)
+        for number in gained:
+            if fresh:
+                epoch = self._core.view_number
+                self._open(Slot(number, epoch, epoch), slots)
+                self.outcomes[EMPTY] += 1
+            else:
+                self._seek(number, now, slots, topics)
+        self._ask_due(now, out)
+        return slots, topics
 
-    def _old_home(
-        self, number: int, old_view: View | None, old_placement: Placement
-    ) -> NodeId | None:
-        """The node that was home before me, if its very process is still there."""
-        try:
-            node = old_placement.home(number)
-        except NoMembers:
-            return None
-        before = None if old_view is None else old_view.get(node)
-        member = self._core.members.get(node)
-        if member is None or node == self._core.me:
-            return None
-        if before is not None and before.incarnation != member.incarnation:
-            return None
-        return node
+    def _remember(self, old_view: View | None, old_placement: Placement | None, now: float) -> None:
+        """Homes of the recent past: views may have come and gone before a slot could follow."""
+        view = self._core.view
+        if old_view is not None and old_placement is not None:
+            self._past.insert(0, (old_view, old_placement, now))
+        elif view is not None:
+            # The first view that I know: who would be home if I were not there most likely was.
+            others = tuple(member for member in view.members if member.id != self._core.me)
+            self._past = [(view, Placement(View(view.number, view.ring, others)), now)]
+        since = now - self._core.limits.parted_seconds
+        self._past = [past for past in self._past if past[2] >= since][:_VIEWS]
+
+    def _seek(self, number: int, now: float, slots: list[Slot], topics: list[Topic]) -> None:
+        """Ask the latest home that is still there and has not been tried; else do without."""
+        search = self._searches.get(number)
+        for view, placement, _ in self._past:
+            try:
+                node = placement.home(number)
+            except NoMembers:
+                continue
+            if node == self._core.me and self._giving.served(number):
+                break  # what older homes hold is older than what was here
+            member, before = self._core.members.get(node), view.get(node)
+            if member is None or before is None or member.incarnation != before.incarnation:
+                continue
+            if node != self._core.me and (search is None or node not in search.tried):
+                self._await(number, node, now)
+                return
+        self._open_without(number, now, slots, topics)
+
+    def _search(self, number: int) -> _Search:
+        search = self._searches.get(number)
+        if search is None:
+            search = self._searches[number] = _Search()
+        return search
+
+    def _go_on_without(
+        self, node: NodeId, now: float, slots: list[Slot], topics: list[Topic]
+    ) -> None:
+        """An old home is gone, or silent."""
+        for number in list(self._sources[node].slots):
+            self._forget(number)
+            self._search(number).tried.add(node)
+            self._seek(number, now, slots, topics)
 
     def _is_fresh(self, old_view: View | None) -> bool:
         """Whether nobody can have been home before me: the ring has just begun."""
         if self._core.view_number <= 1:
             return True
         return old_view is not None and not old_view.active
-
-    def _placement_without_me(self) -> Placement | None:
-        """Who would be home if I were not there: most likely who was, if I know no older view."""
-        view = self._core.view
-        if view is None:
-            return None
-        others = tuple(member for member in view.members if member.id != self._core.me)
-        return Placement(View(view.number, view.ring, others))
 
     # -- asking ---------------------------------------------------------------------------
 
@@ -163,6 +189,7 @@ class Taking:
         if source is None:
             source = self._sources[node] = _Source(self._core.members[node].incarnation)
         source.deadline = now + self._core.limits.handoff_seconds
+        source.retry_at = now
         source.slots[number] = None
         self._source_of[number] = node
 
@@ -182,7 +209,13 @@ class Taking:
 
     def _ask(self, node: NodeId, source: _Source, now: float, out: list[Effect]) -> None:
         source.retry_at = now + self._core.limits.handoff_retry_seconds
-        out.append(Send(node, HandoffQuery(self._core.view_number, tuple(source.slots))))
+        never = self._never(next(iter(source.slots)))
+        slots = tuple(number for number in source.slots if self._never(number) == never)
+        out.append(Send(node, HandoffQuery(self._core.view_number, slots, never)))
+
+    def _never(self, number: int) -> tuple[NodeId, ...]:
+        search = self._searches.get(number)
+        return () if search is None else search.never
 
     def receive_handoff(
         self, sender: NodeId, message: Handoff, now: float, out: list[Effect]
@@ -216,39 +249,60 @@ class Taking:
         if slots:
             self.opened(slots, topics, now, out)
 
-    def _confirm(self, sender: NodeId, numbers: list[int], out: list[Effect]) -> None:
-        """Tell the old home which slots are open here (again, if it sent them again)."""
-        mine = tuple(number for number in numbers if number not in self._source_of)
-        mine = tuple(number for number in mine if self._core.home(number) == self._core.me)
-        if mine:
-            out.append(Send(sender, HandoffDone(self._core.view_number, mine)))
+    def _confirm(self, sender: NodeId, numbers: Iterable[int], out: list[Effect]) -> None:
+        """Tell the old home which slots have come here whole (again, if it asks again)."""
+        done = tuple(
+            number
+            for number in numbers
+            if number not in self._source_of and not self._giving.passed_by(number)
+        )
+        if done:
+            out.append(Send(sender, HandoffDone(self._core.view_number, done)))
+
+    def receive_offer(
+        self, sender: NodeId, message: HandoffOffer, now: float, out: list[Effect]
+    ) -> None:
+        """An old home wants to forget what it gave."""
+        del now
+        self._confirm(sender, message.slots, out)
 
     def receive_none(
         self, sender: NodeId, message: HandoffNone, now: float, out: list[Effect]
     ) -> None:
-        """The old home holds nothing of these: another may, or I do, or nobody."""
+        """The old home cannot help: another may, or I can myself, or nobody."""
         source = self._sources.get(sender)
         slots: list[Slot] = []
         topics: list[Topic] = []
-        member = self._core.members.get(message.holder)
         for number in message.slots:
-            if source is None or number not in source.slots:
-                continue
-            self._forget(number)
-            parted = None
-            if message.holder == self._core.me or not self._giving.was_given(number):
-                parted = self._giving.reclaim(number, now, never_opened=True)
-            if parted is not None:
-                self._take_back(parted.slot, parted.topics, now, slots)
-                topics += parted.topics
-            elif member is not None and message.holder not in (self._core.me, sender):
-                self._await(number, message.holder, now)
-                self._sources[message.holder].retry_at = now
-            else:
-                self._open_without(number, now, slots, topics)
+            if source is not None and number in source.slots:
+                self._forget(number)
+                self._follow(number, sender, message, now, (slots, topics))
         self._ask_due(now, out)
         if slots:
             self.opened(slots, topics, now, out)
+
+    def _follow(
+        self,
+        number: int,
+        sender: NodeId,
+        message: HandoffNone,
+        now: float,
+        opened: tuple[list[Slot], list[Topic]],
+    ) -> None:
+        """Look for a slot further on."""
+        core, search = self._core, self._search(number)
+        search.tried.add(sender)
+        search.hops += 1
+        if message.never:
+            search.never = (*search.never, sender)
+        if message.holder == core.me:
+            self._open_without(number, now, *opened, never_opened=message.never)
+        elif message.holder in core.members and search.hops <= _HOPS:
+            self._await(number, message.holder, now)
+        elif message.never:
+            self._seek(number, now, *opened)
+        else:
+            self._open_without(number, now, *opened)
 
     # -- opening --------------------------------------------------------------------------
 
@@ -256,13 +310,21 @@ class Taking:
         slot.epoch = self._core.view_number
         slot.origin = Cursor(slot.epoch, slot.floor)
         self._core.slots[slot.number] = slot
+        self._giving.discard(slot.number)
+        self._searches.pop(slot.number, None)
         slots.append(slot)
 
     def _open_without(
-        self, number: int, now: float, slots: list[Slot], topics: list[Topic]
+        self,
+        number: int,
+        now: float,
+        slots: list[Slot],
+        topics: list[Topic],
+        *,
+        never_opened: bool = False,
     ) -> None:
         """The old home's state is not to be had: mine, if it is the newest, or a lossy start."""
-        parted = self._giving.reclaim(number, now, never_opened=False)
+        parted = self._giving.reclaim(number, never_opened=never_opened)
         if parted is not None:
             self._take_back(parted.slot, parted.topics, now, slots)
             topics += parted.topics
@@ -312,11 +374,9 @@ class Taking:
         """Ask again; give up an old home that stays silent."""
         slots: list[Slot] = []
         topics: list[Topic] = []
-        for source in list(self._sources.values()):
+        for node, source in list(self._sources.items()):
             if source.deadline <= now:
-                for number in list(source.slots):
-                    self._forget(number)
-                    self._open_without(number, now, slots, topics)
+                self._go_on_without(node, now, slots, topics)
         self._ask_due(now, out)
         if slots:
             self.opened(slots, topics, now, out)

@@ -36,7 +36,7 @@ class _Seed(msgspec.Struct):
     next_dial: float
     delay: float
     node: NodeId | None = None
-    tried: bool = False
+    tried_at: float = float("-inf")  # when it last answered, or was found not to
     is_me: bool = False
 
 
@@ -63,10 +63,17 @@ class Discovery:
         self._backoff_most = settings.redial_most
         self._members: frozenset[NodeId] = frozenset()
 
-    @property
-    def all_tried(self) -> bool:
-        """Whether every seed has answered or failed at least once."""
-        return all(seed.tried or seed.is_me for seed in self._seeds.values())
+    def all_tried(self, since: float) -> bool:
+        """Whether every seed is linked, or has been tried since then, or is this node."""
+        return all(
+            seed.is_me or seed.node in self.links or seed.tried_at >= since
+            for seed in self._seeds.values()
+        )
+
+    def hurry(self) -> None:
+        """Let the next `redial` dial every seed that is not at work."""
+        for seed in self._seeds.values():
+            seed.next_dial, seed.delay = 0.0, self._settings.redial_least
 
     def rename(self, me: Contact) -> None:
         """Take a new id: the links are gone, and who was met as a seeker has a new id too."""
@@ -90,7 +97,7 @@ class Discovery:
             self._dialling.pop(known, None)
             seed = self._seeds.get(known)
             if seed is not None:
-                seed.tried, seed.is_me, seed.node = True, is_me, node
+                seed.tried_at, seed.is_me, seed.node = now, is_me, node
                 seed.delay = self._settings.redial_least
                 seed.next_dial = now + seed.delay
             expected = self._awaited.pop(known, None)
@@ -120,7 +127,7 @@ class Discovery:
         self._dialling.pop(address, None)
         seed = self._seeds.get(address)
         if seed is not None:
-            seed.tried = True
+            seed.tried_at = now
             seed.delay = min(seed.delay, self._backoff_most)
             seed.next_dial = now + seed.delay * self._rng.uniform(0.75, 1.25)
             seed.delay *= 2
@@ -140,6 +147,8 @@ class Discovery:
         self._members = members
         votes = self._me.id in view.voters
         self._backoff_most = self._settings.redial_keen if votes else self._settings.redial_most
+        if votes:
+            self.hurry()
 
     # -- seeds and the crawl ----------------------------------------------------------
 

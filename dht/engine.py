@@ -288,8 +288,8 @@ class RingEngine:
         times = [self._beat_at, self._leave_by]
         if self._member is not None:
             times.append(self._member.next_deadline(self._now))
-        elif self._discovery.all_tried:
-            times.append(self._seeker.founding.next_deadline())
+        else:
+            times.append(self._seeker.next_deadline())
         return min(time for time in times if time is not None)
 
     def handle_timer(self, now: float) -> list[Effect]:

@@ -6,7 +6,8 @@ to whom it pledges: the lowest id it knows. The lowest founds, when
 - there are at least `expect` of them;
 - everyone that any of them knows is among them, and pledges to it;
 - nobody has heard of a ring;
-- all this has held, unchanged, for a settling time.
+- all this has held, unchanged, for a settling time, in which it has tried all
+  its seeds again (`dht.seeker`).
 
 Two groups that found at once would have to be strangers to each other
 altogether: a node known to both would have to pledge twice. So nodes started
@@ -123,9 +124,10 @@ class Founding:
             return None
         return [self._seekers[node].said for node in sorted(self._seekers)]
 
-    def next_deadline(self) -> float | None:
-        """When the group that is settling has settled."""
-        return self._group_since + self._settings.settle if self._group else None
+    @property
+    def settling_since(self) -> float | None:
+        """Since when the group that this node would found with has not changed; None: no group."""
+        return self._group_since if self._group else None
 
     def _founding_group(self, me: NodeId, now: float) -> frozenset[NodeId]:
         self._expire(now)

@@ -41,6 +41,7 @@ class Seeker:
         self.founding = Founding(expect, settings)
         self._discovery = discovery
         self._rng = rng
+        self._settle = settings.settle
         self._said: tuple[bytes, frozenset[NodeId]] | None = None
 
     def seeking(self, me: Member, now: float) -> Seeking:
@@ -87,10 +88,21 @@ class Seeker:
 
     def found(self, me: Member, now: float) -> tuple[View, list[Effect]] | None:
         """View 1 and the news of it, if this node is to make it now."""
+        before = self.founding.settling_since
         others = self.founding.founders(me, now)
-        if others is None or not self._discovery.all_tried:
+        since = self.founding.settling_since
+        if since is not None and since != before:
+            self._discovery.hurry()
+        if others is None or since is None or not self._discovery.all_tried(since):
             return None
         return self.make_view(me, others)
+
+    def next_deadline(self) -> float | None:
+        """When this node can found, if nothing comes between; not while a seed is to be tried."""
+        since = self.founding.settling_since
+        if since is None or not self._discovery.all_tried(since):
+            return None
+        return since + self._settle
 
     def make_view(self, me: Member, others: list[Seeking]) -> tuple[View, list[Effect]]:
         """View 1 of this node and `others`: all ACTIVE, with new ids for those who keep none."""

@@ -63,16 +63,19 @@ class TestSeeds:
     def test_one_that_is_this_node_is_never_dialled_again(self) -> None:
         it = discovery("alias:1")
         it.redial((), 0.0)
-        assert not it.all_tried
+        assert not it.all_tried(0.0)
         it.link_opened(ME.id, ME.peer, "alias:1", 0.0)
-        assert it.all_tried
+        assert it.all_tried(99.0)
         assert it.links == {}
         assert it.redial((), 99.0) == []
 
-    def test_all_tried_after_a_failure_too(self) -> None:
-        it = discovery("s:1")
-        it.dial_failed("s:1", 0.0)
-        assert it.all_tried
+    def test_all_tried_when_linked_or_failed_since(self) -> None:
+        it = discovery("s:1", "s:2")
+        it.dial_failed("s:1", 1.0)
+        assert not it.all_tried(1.0)
+        opened(it, 5, address="s:2")
+        assert it.all_tried(1.0)
+        assert not it.all_tried(1.1)
 
     def test_a_voter_is_keen(self) -> None:
         it = discovery("s:1")

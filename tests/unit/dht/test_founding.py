@@ -44,7 +44,7 @@ class TestFounding:
         founding = Founding(3, SETTINGS)
         heard(founding, 0.0, seeking(2, 1, 1, 3), seeking(3, 1, 1))
         assert founding.founders(ME, 0.0) is None
-        assert founding.next_deadline() == 0.5
+        assert founding.settling_since == 0.0
         assert founding.founders(ME, 0.49) is None
         founders = founding.founders(ME, 0.5)
         assert founders is not None
@@ -64,7 +64,7 @@ class TestFounding:
         founding = Founding(3, SETTINGS)
         heard(founding, 0.0, *reason)
         assert founding.founders(ME, 0.0) is None
-        assert founding.next_deadline() is None
+        assert founding.settling_since is None
         assert founding.founders(ME, 2.0) is None
 
     def test_a_change_starts_the_settling_anew(self) -> None:
@@ -144,12 +144,21 @@ class TestSeeker:
             assert isinstance(admitted, Admitted)
             assert view.by_id[admitted.you].peer == member(link).peer
 
-    def test_it_founds_only_when_every_seed_has_been_tried(self) -> None:
+    def test_it_founds_only_when_every_seed_has_been_tried_while_it_settled(self) -> None:
         seeker, discovery = self.seeker("seed:1", expect=1)
-        assert seeker.found(ME, 0.0) is None
-        assert seeker.found(ME, 9.0) is None
-        discovery.dial_failed("seed:1", 9.0)
-        assert seeker.found(ME, 9.0) is not None
+        discovery.redial((), 0.0)
+        discovery.dial_failed("seed:1", 0.0)
+        discovery.dial_failed("seed:1", 0.0)
+        assert discovery.redial((), 1.0)
+        discovery.dial_failed("seed:1", 1.0)
+        assert discovery.redial((), 1.1) == []
+        assert seeker.found(ME, 1.1) is None
+        assert discovery.redial((), 1.1) == [Dial("seed:1")]  # not when its backoff ends
+        assert seeker.found(ME, 1.7) is None
+        assert seeker.next_deadline() is None
+        discovery.dial_failed("seed:1", 1.8)
+        assert seeker.next_deadline() == pytest.approx(1.6)
+        assert seeker.found(ME, 1.8) is not None
 
     def test_a_redirect_is_followed_and_ends_its_pledge(self) -> None:
         seeker, discovery = self.seeker()

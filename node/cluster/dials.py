@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from node.cluster.pairing import Pairing
     from node.cluster.refusals import Refusals
 
-YIELD_WITHIN: Final = 2.0
+YIELD_WITHIN: Final = 1.0
 """Seconds in which a peer that dialled us has to confirm."""
 
 
@@ -143,11 +143,11 @@ class Dials:
         greet = partial(self._greet, dial)
         try:
             dial.outcome = await reach(dial.address, greet, self._rng)
+            if dial.outcome is Outcome.YIELDED:
+                dial.outcome = await self._await_other(dial)
             if dial.outcome is Outcome.DUPLICATE:
                 dial.replace = True
                 dial.outcome = await reach(dial.address, greet, self._rng)
-            if dial.outcome is Outcome.YIELDED:
-                dial.outcome = await self._await_other(dial)
         finally:
             del self._dials[dial.address]
             dial.done.set()
@@ -161,11 +161,11 @@ class Dials:
             self._events.link_lost(node)
 
     async def _await_other(self, dial: _Dial) -> Outcome:
-        """The peer's own connection to us is to be the link; it comes, or it does not."""
+        """The peer's own connection to us is to be the link; it comes, or we insist on ours."""
         with trio.move_on_after(YIELD_WITHIN):
             await dial.linked.wait()
             return Outcome.OPENED
-        return Outcome.FAILED
+        return Outcome.DUPLICATE
 
     async def _greet(self, dial: _Dial, stream: trio.SocketStream) -> Outcome:
         """Shake hands with whoever answered, and make a link of it if that is to be."""

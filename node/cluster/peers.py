@@ -86,6 +86,7 @@ class Peers:
         )
         self._probing: dict[NodeId, Link] = {}
         self._running: set[Link] = set()
+        self._closed = False
         self._quiet = trio.Event()  # set when the last link has closed
 
     @property
@@ -103,11 +104,14 @@ class Peers:
         link = self.links.get(to)
         if link is not None:
             return link.post(data)
+        if self._closed:
+            return False
         return address is not None and self._dials.post(to, address, data)
 
     def dial(self, address: str) -> None:
         """Open a link to whoever is at `address`; reports `link_opened` or `dial_failed`."""
-        self._dials.dial(address)
+        if not self._closed:
+            self._dials.dial(address)
 
     def hang_up(self, node: NodeId, reason: str) -> None:
         """Close the link to `node` politely."""
@@ -127,7 +131,11 @@ class Peers:
         self.door.turn_all_out()
 
     async def close(self) -> None:
-        """Say goodbye on all links; returns when they are closed, a second at most."""
+        """Say goodbye on all links, and open no others; returns when they are closed.
+
+        That takes a second at most.
+        """
+        self._closed = True
         links = list(self.links.values())
         self.links.clear()
         for link in links:
@@ -159,6 +167,8 @@ class Peers:
     # -- opening ------------------------------------------------------------------------
 
     async def _accept(self, stream: trio.SocketStream) -> None:
+        if self._closed:
+            return
         link = await self.door.admit(stream, partial(self._open, stream))
         if link is not None:
             await self._keep(link)

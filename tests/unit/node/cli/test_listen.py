@@ -197,6 +197,7 @@ def test_signals_end_it_cleanly(number: int) -> None:
     def script(asked: Asked) -> Answer | None:
         if b"/meta/connect" in asked.body and not bayeux.polls:
             held.wait(20)
+            return None
         return bayeux(asked)
 
     with StubServer(script) as node:

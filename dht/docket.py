@@ -62,6 +62,9 @@ class Docket:
         self._applicants: dict[str, Applicant] = {}  # by peer address: one process each
         self._wishes: dict[NodeId, tuple[int, MemberState]] = {}
         self._left: dict[NodeId, int] = {}
+        # Applicant's address -> what it was dealt. A proposal that is made again is the
+        # same then, and the votes that are on their way still count.
+        self._dealt: dict[str, tuple[int, NodeId]] = {}
 
     def __bool__(self) -> bool:
         return bool(self._applicants or self._wishes or self._left)
@@ -85,6 +88,7 @@ class Docket:
         self._applicants.clear()
         self._wishes.clear()
         self._left.clear()
+        self._dealt.clear()
 
     def settle(self, view: View) -> None:
         """Drop the requests that `view` has answered, or made void."""
@@ -94,6 +98,7 @@ class Docket:
             if _lists(view, node, incarnation) and state in _NEXT_STATES[view.by_id[node].state]
         }
         self._left = {n: number for n, number in self._left.items() if _lists(view, n, number)}
+        self._dealt.clear()
 
     def propose(
         self, view: View, leader: NodeId, dead: Collection[NodeId], rng: Random
@@ -141,17 +146,28 @@ class Docket:
                 continue  # no one takes the place of a leader that lives
             if old is not None:  # its address is the applicant's now: that process has ended
                 members.pop(old.id, None)
-            holder = members.get(new.id)
-            if applicant.keeps_id and (holder is None or holder.incarnation < new.incarnation):
-                members[new.id] = new.with_state(MemberState.JOINING)
-                admissions[applicant.link] = (new.id, new.incarnation)
-            else:
+            node = self._id_for(applicant, members)
+            if node is None:
                 to_deal.append(applicant)
+            else:
+                members[node] = new.renamed(node).with_state(MemberState.JOINING)
+                admissions[applicant.link] = (node, new.incarnation)
         self._applicants.clear()
         for node, applicant in zip(deal_ids(members, len(to_deal), rng), to_deal, strict=True):
-            members[node] = applicant.member.renamed(node).with_state(MemberState.JOINING)
-            admissions[applicant.link] = (node, applicant.member.incarnation)
+            new = applicant.member
+            members[node] = new.renamed(node).with_state(MemberState.JOINING)
+            admissions[applicant.link] = (node, new.incarnation)
+            self._dealt[new.peer] = (new.incarnation, node)
         return admissions
+
+    def _id_for(self, applicant: Applicant, members: dict[NodeId, Member]) -> NodeId | None:
+        """The id that `applicant` keeps, or has been dealt already; None: to be dealt."""
+        new = applicant.member
+        holder = members.get(new.id)
+        if applicant.keeps_id and (holder is None or holder.incarnation < new.incarnation):
+            return new.id
+        incarnation, node = self._dealt.get(new.peer, (None, None))
+        return node if incarnation == new.incarnation and node not in members else None
 
 
 def _lists(view: View, node: NodeId, incarnation: int) -> bool:

@@ -39,7 +39,7 @@ class SimLink:
     def __init__(self, ends: tuple[SimNode, SimNode]) -> None:
         self.ends = ends
         self.ids = {end: end.engine.me.id for end in ends}
-        self.queues: dict[SimNode, deque[bytes]] = {end: deque() for end in ends}
+        self.queues: dict[SimNode, deque[tuple[float, bytes]]] = {end: deque() for end in ends}
         self.open = True
 
     def other(self, node: SimNode) -> SimNode:
@@ -344,9 +344,12 @@ class RingSim:
 
     def transmit(self, link: SimLink, sender: SimNode, data: bytes) -> None:
         queue = link.queues[sender]
-        queue.append(data)
+        arrival = self.now + self.delay()
+        if queue:  # in order: what follows a lost packet waits for it
+            arrival = max(arrival, queue[-1][0])
+        queue.append((arrival, data))
         if len(queue) == 1:
-            self.at(self.delay(), lambda: self._arrive(link, sender))
+            self.at(arrival - self.now, lambda: self._arrive(link, sender))
 
     def _arrive(self, link: SimLink, sender: SimNode) -> None:
         receiver = link.other(sender)
@@ -357,10 +360,10 @@ class RingSim:
         if self.is_cut(sender, receiver):
             self.at(0.1, lambda: self._arrive(link, sender))
             return
-        message = _decoder.decode(queue.popleft())
+        _, data = queue.popleft()
         if queue:
-            self.at(self.delay() if self.loss else 0.0, lambda: self._arrive(link, sender))
-        node = link.ids[sender]
+            self.at(max(0.0, queue[0][0] - self.now), lambda: self._arrive(link, sender))
+        node, message = link.ids[sender], _decoder.decode(data)
         receiver.call(lambda now: receiver.engine.receive(node, message, now))
 
     def end_of_file(self, node: SimNode, link: SimLink) -> None:

@@ -66,6 +66,20 @@ def test_an_applicant_is_dealt_an_id_and_told_under_its_old_one() -> None:
     assert (proposal.view.by_id[you].peer, incarnation) == (member(to_id(9)).peer, 1)
 
 
+def test_a_proposal_made_again_is_the_same() -> None:
+    docket = Docket(9)
+    before = view({1: A, 2: A})
+    rng = Random(1)
+    proposals = []
+    for _ in range(2):
+        docket.apply(applicant(9))
+        proposals.append(docket.propose(before, LEADER, (), rng))
+    assert proposals[0] == proposals[1]
+    docket.settle(before.successor(before.by_id))
+    docket.apply(applicant(9))
+    assert docket.propose(before, LEADER, (), rng) != proposals[0]
+
+
 def test_one_that_is_in_already_is_told_again_without_a_new_view() -> None:
     docket = Docket(9)
     before = view({1: A, 2: A})

@@ -295,20 +295,20 @@ class Hub:
                 return False
         return True
 
-    def _answer_poll(self, session: Session, joined: bytes) -> None:
+    def _answer_poll(self, session: Session, joined: bytes, fields: bytes = b"") -> None:
         """Spend the held poll on `joined` (JSON objects, comma-separated; may be empty)."""
         poll = session.poll
         if poll is None:
             return
         session.poll = None
-        reply = connect_reply(session.connect_id or b"", self.gap_notice(session))
+        reply = connect_reply(session.connect_id or b"", self.gap_notice(session) + fields)
         session.connect_id = None
         poll.respond_json(b"[%b,%b]" % (joined, reply) if joined else b"[%b]" % reply)
         self._poll_answered(session)
 
-    def release_poll(self, session: Session) -> None:
-        """Answer the held poll with nothing (its time is up, or it makes way)."""
-        self._answer_poll(session, b"")
+    def release_poll(self, session: Session, fields: bytes = b"") -> None:
+        """Answer the held poll, if any, with nothing but its reply and extra JSON `fields`."""
+        self._answer_poll(session, b"", fields)
 
     @staticmethod
     def gap_notice(session: Session) -> bytes:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _MOUNTS = ("/bayeux", "/cometd")
 _NOT_IN_RING = error_body("unavailable", "this node has no ring yet, retry", retry=True)
 _CSP = (
-    "default-src 'self'; connect-src *; img-src 'self' data:; base-uri 'none';"
+    "default-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none';"
     " frame-ancestors 'none'; form-action 'none'"
 )
 _PAGE_HEADERS = (

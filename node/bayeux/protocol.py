@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from node.tags import TagPool
     from node.websocket.connection import WebSocketConnection
 
+_NODES_TOLD = 16  # client addresses in a handshake reply
 MAX_SUBSCRIPTIONS = 10_000  # of one session
 CONNECTION_TYPES = ("websocket", "long-polling")
 _REHANDSHAKE = b'{"reconnect":"handshake","interval":0}'
@@ -110,7 +111,7 @@ class Protocol:
         address = parse_secret(message.client_id) if message.client_id else None
         if session is not None and address == session.address:
             return session
-        self._fail(batch, index, message, 402, message.client_id or "", "session unknown")
+        self._fail(batch, index, message, 402, "", "session_unknown")
         return None
 
     def _fail(
@@ -131,7 +132,7 @@ class Protocol:
     def _fail_with(self, batch: Batch, index: int, message: ClientMessage, failed: Failed) -> None:
         """Tell the client why the cluster refused."""
         if failed.code in {Code.UNKNOWN_SESSION, Code.MOVED}:
-            self._fail(batch, index, message, 402, "", "session unknown")
+            self._fail(batch, index, message, 402, "", "session_unknown")
         elif failed.code in RETRYABLE:
             self._fail(batch, index, message, 503, failed.code, "not now, retry")
         else:
@@ -169,7 +170,15 @@ class Protocol:
         self._sessions.open(address, opened)
 
     def _welcome(self, message: ClientMessage, secret: str, address: str) -> bytes:
-        ext = {"address": address, "node": self._cluster.me.hex()[:8], "nodes": self._nodes()}
+        me = self._cluster.me
+        view = self._cluster.view
+        mine = view.get(me) if view is not None else None
+        ext = {
+            "address": address,
+            "node": me.hex()[:8],
+            "client": mine.client if mine is not None else "",
+            "nodes": [member.client for member in view.active[:_NODES_TOLD]] if view else [],
+        }
         fields = b',"version":"1.0","supportedConnectionTypes":%b' % msgspec.json.encode(
             CONNECTION_TYPES
         )
@@ -179,10 +188,6 @@ class Protocol:
             msgspec.json.encode(ext),
         )
         return reply(message, fields)
-
-    def _nodes(self) -> list[str]:
-        view = self._cluster.view
-        return [] if view is None else [member.client for member in view.active[:16]]
 
     def _connect(self, batch: Batch, index: int, message: ClientMessage) -> None:
         session = batch.session
@@ -297,9 +302,7 @@ class Protocol:
         if batch.waiting:
             batch.postpone()
             return
-        if session.poll is not None:
-            self._sessions.hub.release_poll(session)
-        self._sessions.close(session)
+        self._sessions.close(session, by=batch.stream)
         batch.session = None
         batch.reply(index, reply(message, b""))
 

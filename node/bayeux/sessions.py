@@ -30,6 +30,7 @@ log = structlog.get_logger()
 
 _SUPERSEDED = 500  # HTTP status of a poll that a newer one replaced, as CometD has it
 _SESSION_OVER = 4001
+_NO_MORE = b',"advice":{"reconnect":"none"}'
 
 
 class Sessions:
@@ -75,10 +76,16 @@ class Sessions:
         self._await_client(session)
         return session
 
-    def close(self, session: Session) -> None:
-        """The session is over, for its home too."""
+    def close(self, session: Session, by: object | None = None) -> None:
+        """The session is over, for its home too. `by`: the connection that ends it stays open."""
         self._cluster.close_session(session.address, session.generation)
+        self.hub.release_poll(session, _NO_MORE)
+        stream = session.stream
+        if stream is not None:
+            self._answer_connect(session, stream, _NO_MORE)
         self._drop(session)
+        if stream is not None and stream is not by:
+            stream.close_with(_SESSION_OVER, "session over")
 
     def _drop(self, session: Session) -> None:
         poll, stream = session.poll, session.stream
@@ -99,11 +106,8 @@ class Sessions:
         elif session.stream is not None and session.connect_id is not None:
             self._answer_connect(session, session.stream)
         else:
-            stream = session.stream
             self._stats.sessions_swept += 1
             self.close(session)
-            if stream is not None:
-                stream.close_with(_SESSION_OVER, "session expired")
 
     # -- moving -------------------------------------------------------------------
 
@@ -250,15 +254,19 @@ class Sessions:
             return
         if former is not None:
             self.connection_lost(cast("Session", former), stream)
-        if session.stream is not None:
-            session.stream.owner = None
+        older = session.stream
+        if older is not None:
+            session.connect_id = older.owner = None
+            older.close_with(CloseCode.GOING_AWAY, "session moved to another connection")
         session.stream = stream
         stream.owner = session
 
-    def _answer_connect(self, session: Session, stream: WebSocketConnection) -> None:
+    def _answer_connect(
+        self, session: Session, stream: WebSocketConnection, fields: bytes = b""
+    ) -> None:
         if session.connect_id is None:
             return
-        reply = connect_reply(session.connect_id, self.hub.gap_notice(session))
+        reply = connect_reply(session.connect_id, self.hub.gap_notice(session) + fields)
         session.connect_id = None
         stream.send_text(b"[%b]" % reply)
         self._await_client(session)

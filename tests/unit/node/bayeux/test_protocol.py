@@ -350,3 +350,44 @@ async def test_a_zero_timeout_connect_is_answered_at_once_on_a_stream(edge: Edge
     client = edge.client()
     edge.post([client.connect_message("websocket", timeout=0)], socket)
     assert [message["channel"] for message in socket.messages] == ["/meta/connect"]
+
+
+async def test_a_session_ended_elsewhere_lets_its_stream_go(edge: Edge) -> None:
+    socket = FakeSocket()
+    client = edge.client()
+    edge.post([client.connect_message("websocket")], socket)
+    client.ask("/meta/disconnect")
+    (connect,) = socket.messages
+    assert connect["channel"] == "/meta/connect"
+    assert connect["advice"] == {"reconnect": "none"}
+    assert socket.close_code == 4001
+
+
+async def test_a_disconnect_on_the_stream_itself_leaves_it_open(edge: Edge) -> None:
+    socket = FakeSocket()
+    client = edge.client()
+    edge.post([client.connect_message("websocket")], socket)
+    edge.post([{"channel": "/meta/disconnect", "clientId": client.id}], socket)
+    assert [message["channel"] for message in socket.messages] == [
+        "/meta/connect",
+        "/meta/disconnect",
+    ]
+    assert not socket.closed
+
+
+async def test_a_newer_stream_closes_the_older(edge: Edge) -> None:
+    older, newer = FakeSocket(), FakeSocket()
+    client = edge.client()
+    client.subscribe("/a")
+    edge.post([client.connect_message("websocket")], older)
+    edge.post([client.connect_message("websocket")], newer)
+    assert older.close_code == 1001
+    edge.publish("/a", 1)
+    edge.flush()
+    assert [message["data"] for message in newer.messages] == [1]
+
+
+async def test_errors_do_not_repeat_the_secret(edge: Edge) -> None:
+    client = edge.client()
+    client.ask("/meta/disconnect")
+    assert client.id not in client.ask("/meta/subscribe", subscription="/a")["error"]

@@ -77,6 +77,7 @@ class Publisher:
         self._open: list[_Caller] = []
         self._started = monotonic()
         self._ends = self._started + order.seconds
+        self._released = not order.rate  # every call of an open load has had its time
         self._finished = False
 
     def start(self) -> None:
@@ -99,6 +100,8 @@ class Publisher:
 
     def _tick(self, number: int) -> None:
         """Release every call whose time has come; call number n is meant for n / rate."""
+        if self._finished:
+            return
         step = self._order.batch / self._order.rate
         now = monotonic()
         while (meant := self._started + number * step) <= now and meant < self._ends:
@@ -109,8 +112,11 @@ class Publisher:
                 else:
                     self._call(caller, int(meant * _NS))
             number += 1
-        if meant < self._ends:
+        self._released = meant >= self._ends
+        if not self._released:
             self._loop.call_at(meant, lambda: self._tick(number))
+        elif now >= self._ends:
+            self._finish_if_answered()
 
     def _call(self, caller: _Caller, meant_ns: int) -> None:
         caller.busy = True
@@ -166,7 +172,7 @@ class Publisher:
             self._finish_if_answered()
 
     def _finish_if_answered(self) -> None:
-        if not any(caller.busy for caller in self._open):
+        if self._released and not any(caller.busy for caller in self._open):
             self._finish()
 
     def _refuse(self, number: int, why: str) -> None:

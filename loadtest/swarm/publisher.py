@@ -77,6 +77,7 @@ class Publisher:
         self._open: list[_Caller] = []
         self._started = monotonic()
         self._ends = self._started + order.seconds
+        self._calls = round(order.rate * order.seconds / order.batch)
         self._released = not order.rate  # every call of an open load has had its time
         self._finished = False
 
@@ -104,7 +105,7 @@ class Publisher:
             return
         step = self._order.batch / self._order.rate
         now = monotonic()
-        while (meant := self._started + number * step) <= now and meant < self._ends:
+        while number < self._calls and (meant := self._started + number * step) <= now:
             if self._open:
                 caller = self._open[number % len(self._open)]
                 if caller.busy:
@@ -112,11 +113,12 @@ class Publisher:
                 else:
                     self._call(caller, int(meant * _NS))
             number += 1
-        self._released = meant >= self._ends
-        if not self._released:
-            self._loop.call_at(meant, lambda: self._tick(number))
-        elif now >= self._ends:
-            self._finish_if_answered()
+        if number < self._calls:
+            self._loop.call_at(self._started + number * step, lambda: self._tick(number))
+        else:
+            self._released = True
+            if now >= self._ends:
+                self._finish_if_answered()
 
     def _call(self, caller: _Caller, meant_ns: int) -> None:
         caller.busy = True

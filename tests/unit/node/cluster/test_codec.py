@@ -146,7 +146,7 @@ def test_strangers_are_understood_within_limits() -> None:
     ],
 )
 def test_strangers_are_held_to_them(value: object) -> None:
-    with pytest.raises(RemoteProtocolError, match="^malformed frame$"):  # not a byte of theirs
+    with pytest.raises(RemoteProtocolError, match=r"^malformed frame$"):  # not a byte of theirs
         decode_stranger(msgpack.packb(value), Pair)
 
 

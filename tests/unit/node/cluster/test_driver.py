@@ -1,0 +1,172 @@
+"""One `Cluster` by itself: a ring of one, and what comes before and after it."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import trio
+
+from cluster_rig import Node, ring
+from dht.effects import Send
+from dht.ids import slot_of
+from node.cluster.messages import RelayCancel
+from node.cluster.state import load_identity
+from node.errors import LocalProtocolError
+from peers_rig import HOST, until
+from pubsub.errors import Code
+from pubsub.messages import Appended, Cursor, Failed, Joined, SessionDone
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Outcomes(list[Any]):
+    """A callback that keeps what it is told."""
+
+    def __call__(self, result: object) -> None:
+        self.append(result)
+
+
+def test_without_a_ring_everything_is_unavailable() -> None:
+    cluster, told = Node().cluster, Outcomes()
+    cluster.append("/a", b"{}", "m", told)
+    cluster.join("/a", None, told)
+    cluster.open_session("t.x", b"", told)
+    cluster.update_session("t.x", 1, (), (), told)
+    cluster.attach_session("t.x", told)
+    assert told == [Failed(0, Code.UNAVAILABLE)] * 5
+    cluster.leave("/a")
+    cluster.close_session("t.x", 1)
+    cluster.consumed("t.x", 1, ())
+    cluster.released("t.x", 1, ())
+    assert cluster.feed("/a") is None
+    assert cluster.record("t.x") is None
+    assert not cluster.serving_name("/a")
+    assert not cluster.ready
+    status = cluster.status()
+    assert (status.ready, status.draining, status.ring, status.pubsub) == (False, False, None, None)
+    with pytest.raises(LocalProtocolError):
+        cluster.post(b"x" * 20, RelayCancel(1))
+
+
+async def test_leaving_before_anything_has_begun() -> None:
+    await Node().cluster.leave_ring()
+
+
+async def test_a_taken_port_is_an_os_error() -> None:
+    with socket.socket() as taken:
+        taken.bind((HOST, 0))
+        taken.listen()
+        node = Node(peer=f"{HOST}:{taken.getsockname()[1]}")
+        with pytest.raises(OSError, match="in use"):
+            await node.cluster.bind()
+
+
+async def test_a_ring_of_one_publishes_and_reads() -> None:
+    async with ring(1) as ([node], _):
+        cluster, told = node.cluster, Outcomes()
+        assert cluster.serving(slot_of("/a"))
+        assert cluster.serving_name("/a")
+        cluster.join("/a", None, told)
+        cluster.append("/a", b'{"n":1}', "m1", told)
+        joined, appended = told
+        assert isinstance(joined, Joined)
+        assert isinstance(appended, Appended)
+        assert node.edge.payloads("/a") == [b'{"n":1}']
+        feed = cluster.feed("/a")
+        assert feed is not None
+        assert feed.last == appended.cursor
+        cluster.append("/a", b'{"n":1}', "mine", told, client_id=True)
+        cluster.append("/a", b'{"n":1}', "mine", told, client_id=True)
+        assert told[-1].cursor == told[-2].cursor
+        cluster.leave("/a")
+        assert cluster.feed("/a") is None
+
+
+async def test_a_ring_of_one_keeps_sessions() -> None:
+    async with ring(1) as ([node], _):
+        cluster, told = node.cluster, Outcomes()
+        address = "tag." + "a" * 20
+        cluster.open_session(address, b"extra", told)
+        cluster.update_session(address, 1, (("/a", Cursor(1, 0)),), (), told)
+        cluster.consumed(address, 1, (("/a", Cursor(1, 0)),))
+        cluster.attach_session(address, told)
+        assert all(isinstance(each, SessionDone) for each in told)
+        record = cluster.record(address)
+        assert record is not None
+        assert record.edge == cluster.me
+        cluster.close_session(address, record.generation)
+        assert cluster.record(address) is None
+
+
+async def test_callbacks_may_call_back() -> None:
+    """What a callback leads to comes after what was to be done already."""
+    async with ring(1) as ([node], _):
+        order: list[str] = []
+
+        def first(_: object) -> None:
+            order.append("first")
+            node.cluster.append("/a", b"2", "m2", lambda _: order.append("second"))
+            order.append("still first")
+
+        node.cluster.append("/a", b"1", "m1", first)
+        assert order == ["first", "still first", "second"]
+
+
+async def test_batches_end_once_and_not_inside_the_edges_own_calls() -> None:
+    async with ring(1) as ([node], _):
+        await trio.sleep(0.05)
+        before = node.edge.batches
+        node.cluster.join("/a", None, Outcomes())
+        node.cluster.append("/a", b"1", "m1", Outcomes())
+        assert node.edge.batches == before
+
+
+async def test_a_message_to_oneself_is_our_mistake() -> None:
+    async with ring(1) as ([node], _):
+        with pytest.raises(LocalProtocolError, match="itself"):
+            node.cluster.post(node.cluster.me, RelayCancel(1))
+        with pytest.raises(LocalProtocolError, match="itself"):
+            node.cluster._act_ring([Send(node.cluster.me, RelayCancel(1))])
+        assert not node.cluster.post(b"?" * 20, RelayCancel(1))  # a stranger is not
+
+
+async def test_a_ring_of_one_ends_at_once() -> None:
+    async with ring(1) as ([node], _):
+        with trio.fail_after(1):
+            await node.cluster.leave_ring()
+        assert not node.cluster.ready
+        assert node.cluster.status().draining
+        await node.cluster.leave_ring()
+
+
+async def test_leaving_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    from node.cluster import driver  # noqa: PLC0415 - to be patched
+
+    monkeypatch.setattr(driver, "LEAVE_WITHIN", 0.1)
+    async with ring(2) as (nodes, _):
+        pubsub = nodes[0].cluster._pubsub
+        assert pubsub is not None
+        monkeypatch.setattr(type(pubsub), "drained", lambda _: False)
+        with trio.fail_after(2):
+            await nodes[0].cluster.leave_ring()
+
+
+async def test_an_id_outlives_the_process(tmp_path: Path) -> None:
+    """Where the ring has dealt one: a ring of one deals none."""
+    async with ring(3, state_dir=tmp_path / "shared") as (nodes, _):
+        dealt = {node.cluster.me for node in nodes}
+        kept = load_identity(tmp_path / "shared", nodes[0].cluster._rng)
+        assert kept.kept
+        assert kept.id in dealt  # the last that wrote; a directory is for one node, really
+    again = Node(state_dir=tmp_path / "shared")
+    assert again.cluster.me == kept.id
+    assert again.cluster.incarnation > max(node.cluster.incarnation for node in nodes)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(again.run)
+        await until(lambda: again.cluster.ready)
+        assert again.cluster.me == kept.id
+        nursery.cancel_scope.cancel()
+    assert Node(state_dir=tmp_path / "shared").cluster.incarnation > again.cluster.incarnation

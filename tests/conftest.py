@@ -66,5 +66,6 @@ def make_cluster(
     yield make
     for cluster in started:
         cluster.stop()
-        if request.node.stash.get(FAILED, False):
+        if request.node.stash.get(FAILED, False) or cluster.complaints():
             print(cluster.logs())
+    assert not [line for cluster in started for line in cluster.complaints()]

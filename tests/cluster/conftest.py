@@ -17,3 +17,4 @@ def three_nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterPro
     """Three ready nodes with an API key; `ClusterProcess.nodes` has them."""
     with ClusterProcess(3, tmp_path_factory.mktemp("three")) as cluster:
         yield cluster
+    assert not cluster.complaints(), cluster.logs()

@@ -290,7 +290,18 @@ class ClusterProcess:
             parts.append(f"-- node {node.index} (client {node.client_port})\n{tail}")
         return "\n".join(parts)
 
-    def stop(self, timeout: float = 10.0) -> None:
+    def complaints(self) -> list[str]:
+        """Lines that no healthy node writes: tracebacks, logged exceptions."""
+        marks = ("Traceback (most recent call last)", '"exception":')
+        return [
+            f"node {node.index}: {line}"
+            for node in self.nodes
+            if node.log.exists()
+            for line in node.log.read_text(errors="replace").splitlines()
+            if any(mark in line for mark in marks)
+        ]
+
+    def stop(self, timeout: float = 1.0) -> None:
         """End every node: politely, then not."""
         for node in self.alive:
             node.resume()

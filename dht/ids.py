@@ -62,7 +62,7 @@ def tag_of(name: str) -> str:
     return name.partition(".")[0]
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=16_384)
 def _slot_of_tag(tag: str) -> int:
     return slot_of_key(digest(tag))
 

@@ -76,7 +76,6 @@ class Node:
     # -- what the cluster tells ---------------------------------------------------
 
     def on_view(self, view: View, placement: Placement) -> None:
-        self.tags.refresh()
         log.info("view", number=view.number, homes=len(placement.view.active))
 
     def on_deliver(self, feed: Feed, depth: int) -> None:

@@ -6,6 +6,7 @@ from this pool is what makes a session live where it connected (zero hops).
 
 from __future__ import annotations
 
+import random
 import secrets
 from sys import intern
 from typing import TYPE_CHECKING
@@ -19,40 +20,42 @@ if TYPE_CHECKING:
 _ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
 _TAG_LENGTH = 5  # 36**5 = 60 million tags: some 14,700 for each of 4,096 slots
 _POOL = 64
-_TRIES = 64 * 512  # bounds the search in a ring so large that few tags are ours
+_TRIES = 256  # tags tried for one session: under half a millisecond, whoever owns the slots
 _SECRET_BYTES = 16  # 128 random bits
 
 
-def random_tag() -> str:
-    """Five random letters and digits."""
-    return intern("".join(secrets.choice(_ALPHABET) for _ in range(_TAG_LENGTH)))
-
-
 class TagPool:
-    """Mints session ids. `serves(slot)` says whether this node is home and open."""
+    """Mints session ids. `serves(slot)` says whether this node is home and open.
+
+    The pool fills as sessions are minted, a bounded number of tries at a time:
+    a node that has no slots (yet), or one in a thousand, is not held up.
+    """
 
     def __init__(self, serves: Callable[[int], bool]) -> None:
         self._serves = serves
-        self._tags: tuple[str, ...] = ()
+        self._rng = random.Random(secrets.token_bytes(16))  # noqa: S311 - tags are no secrets
+        self._tags: list[str] = []
 
-    def refresh(self) -> None:
-        """Deal a new pool; call whenever the slots of this node have changed."""
-        tags: list[str] = []
+    def _random_tag(self) -> str:
+        return "".join(self._rng.choices(_ALPHABET, k=_TAG_LENGTH))
+
+    def _fill(self) -> None:
         for _ in range(_TRIES):
-            tag = random_tag()
+            if len(self._tags) >= _POOL:
+                return
+            tag = self._random_tag()
             if self._serves(slot_of(tag)):
-                tags.append(tag)
-                if len(tags) == _POOL:
-                    break
-        self._tags = tuple(tags)
+                self._tags.append(intern(tag))
 
     def mint(self) -> str:
-        """A new secret session id; homed elsewhere only where this node has no slots."""
-        for _ in range(3):
-            if not self._tags:
-                break
-            tag = secrets.choice(self._tags)
+        """A new secret session id; homed elsewhere only where no slot of ours was found."""
+        if len(self._tags) < _POOL:
+            self._fill()
+        while self._tags:
+            index = self._rng.randrange(len(self._tags))
+            tag = self._tags[index]
             if self._serves(slot_of(tag)):
                 return session_id(tag, secrets.token_bytes(_SECRET_BYTES))
-            self.refresh()
-        return session_id(random_tag(), secrets.token_bytes(_SECRET_BYTES))
+            self._tags[index] = self._tags[-1]  # its slot has moved away
+            self._tags.pop()
+        return session_id(self._random_tag(), secrets.token_bytes(_SECRET_BYTES))

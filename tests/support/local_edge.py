@@ -178,7 +178,6 @@ class Edge:
         self.sessions = Sessions(self.cluster, self.config, self.stats)  # type: ignore[arg-type]
         self.cluster.sessions = self.sessions
         tags = TagPool(self.cluster.serving)
-        tags.refresh()
         self.protocol = Protocol(
             self.cluster,  # type: ignore[arg-type]
             self.sessions,

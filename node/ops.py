@@ -7,6 +7,7 @@ size of a head, and the time that each step may take.
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 import h11
@@ -37,6 +38,7 @@ READ_BYTES: Final = 16_384
 TEXT: Final = "text/plain; charset=utf-8"
 JSON: Final = "application/json;charset=UTF-8"
 METHODS: Final = frozenset({b"GET", b"HEAD"})
+VERSIONS: Final = frozenset({b"1.0", b"1.1"})  # h11 takes any that looks like one
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -168,6 +170,8 @@ class _Conversation:
                 return answer, head_only
 
     def _answer(self, request: h11.Request) -> Answer:
+        if request.http_version not in VERSIONS:
+            return Answer(505, error_body("bad_request", "speak HTTP/1.1"))
         if request.method not in METHODS:
             text = "use GET"
             return Answer(405, error_body("bad_request", text), headers=(("Allow", "GET, HEAD"),))
@@ -185,7 +189,9 @@ class _Conversation:
         ]
         if self._http.their_state is not h11.DONE:
             headers.append(("Connection", "close"))
-        data = self._http.send(h11.Response(status_code=answer.status, headers=headers)) or b""
+        reason = HTTPStatus(answer.status).phrase
+        head = h11.Response(status_code=answer.status, headers=headers, reason=reason)
+        data = self._http.send(head) or b""
         if not head_only:
             data += self._http.send(h11.Data(data=answer.body)) or b""
         data += self._http.send(h11.EndOfMessage()) or b""

@@ -1,9 +1,10 @@
 /* The floor of the broadcast benchmark: accept clients, send() to each of them when told.
  *
  * usage: floor PORT BYTES
- * Listens on 127.0.0.1:PORT and prints "ready". Each line "send" on standard
- * input sends one message of BYTES bytes to every connection; what clients send
- * is read and dropped, as a poll would be read. Ends with its standard input.
+ * Listens on 127.0.0.1:PORT and prints "ready". A client is greeted with one message of
+ * BYTES bytes, so that it knows to be on the list. Each line "send" on standard
+ * input sends one such message to every connection; what clients send is read
+ * and dropped, as a poll would be read. Ends with its standard input.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -24,13 +25,12 @@ static int clients[MOST];
 static int count;
 static char scratch[16384];
 
-static void broadcast(const char *message, size_t bytes)
+static void send_to(int client, const char *message, size_t bytes)
 {
-    for (int i = 0; i < count; i++)
-        if (send(clients[i], message, bytes, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)bytes) {
-            perror("send");
-            exit(1);
-        }
+    if (send(client, message, bytes, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)bytes) {
+        perror("send");
+        exit(1);
+    }
 }
 
 int main(int argc, char **argv)
@@ -70,13 +70,15 @@ int main(int argc, char **argv)
                 event.data.fd = client;
                 epoll_ctl(epoll, EPOLL_CTL_ADD, client, &event);
                 clients[count++] = client;
+                send_to(client, message, bytes);
             } else if (fd == 0) {
                 ssize_t got = read(0, scratch, sizeof scratch);
                 if (got <= 0)
                     return 0;
                 for (ssize_t k = 0; k < got; k++)
                     if (scratch[k] == '\n')
-                        broadcast(message, bytes);
+                        for (int i = 0; i < count; i++)
+                            send_to(clients[i], message, bytes);
             } else if (recv(fd, scratch, sizeof scratch, 0) == 0) {
                 epoll_ctl(epoll, EPOLL_CTL_DEL, fd, NULL); /* a client went: the run ends */
             }

@@ -53,6 +53,7 @@ def serve(port: int, size: int) -> None:
                     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                     connections[sock.fileno()] = _Connection(sock)
                     epoll.register(sock, select.EPOLLIN)
+                    sock.send(message)  # it knows now that it will be sent to
 
 
 if __name__ == "__main__":

@@ -29,10 +29,17 @@ class RawClient(Client):
             self._request = visitor.post("/bayeux/connect").request(bayeux.connect(body, 10))
 
     def opened(self) -> None:
-        self.crowd.loop.replace(self.sock.fileno(), self._readable)
-        if self._request:
-            self.send(self._request)
-        self.crowd.client_ready(self)
+        # Connected is not yet accepted: the floor greets whom it will send to.
+        self.expect(self._greeted)
+
+    def _greeted(self) -> None:
+        self._got += len(self.receive())
+        if self._got >= self.crowd.order.frame_bytes:
+            self._got -= self.crowd.order.frame_bytes
+            self.crowd.loop.replace(self.sock.fileno(), self._readable)
+            if self._request:
+                self.send(self._request)
+            self.crowd.client_ready(self)
 
     def _readable(self) -> None:
         try:

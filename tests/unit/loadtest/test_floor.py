@@ -29,7 +29,7 @@ def test_floors_reach_everyone(transport: str) -> None:
                     swarm.wait_reached()
                 counts = swarm.tell()
                 assert (counts.fewest, counts.most) == (3, 3)
-                assert counts.received_bytes == 97 * 20 * 3
+                assert counts.received_bytes == 97 * 20 * (1 + 3)
                 assert each.cpu().since(before).total > 0
 
 

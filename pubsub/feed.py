@@ -89,9 +89,10 @@ def resume(log: Log, last: Cursor, lineage: int, cursor: Cursor) -> Cursor:
     """Where a reader at `cursor` goes on in a log that ends at `last`: there itself if it can.
 
     Otherwise there is a gap: it goes on at the start of the log, or from now on
-    if its cursor is one that this log has not reached. A cursor that names an
-    entry of another epoch than the one held comes from a home whose reign is
-    not continued here: the reader goes on with what is newer than that reign.
+    if its cursor is one that this log has not reached. A cursor of an epoch
+    that had ended when the entry of its offset was made comes from a home whose
+    reign is not continued here: the reader goes on with what came after it.
+    (A later epoch is no contradiction: a cursor may be a mere position.)
     """
     if cursor.epoch < lineage or cursor.offset < log.first - 1:
         first = log.get(log.first)
@@ -99,7 +100,7 @@ def resume(log: Log, last: Cursor, lineage: int, cursor: Cursor) -> Cursor:
     if cursor.offset > log.last or cursor.epoch > last.epoch:
         return last
     entry = log.get(cursor.offset)
-    if entry is None or entry.epoch == cursor.epoch:
+    if entry is None or entry.epoch <= cursor.epoch:
         return cursor
     newer = (e for e in log.after(0, len(log)) if e.epoch > cursor.epoch)
     first = next(newer, None)

@@ -44,11 +44,10 @@ class Giving:
         for topic in topics:
             by_slot.setdefault(topic.slot.number, []).append(topic)
         for slot in slots:
-            parted = Parted(slot, by_slot.get(slot.number, []), now)
-            self._drop(slot.number)
+            heir = self._core.home(slot.number)
+            parted = Parted(slot, by_slot.get(slot.number, []), heir or b"", now)
             self._left[slot.number] = (b"", now)
-            self._elsewhere.pop(slot.number, None)
-            if self._core.home(slot.number) is None:
+            if heir is None:
                 parted.release()  # there is nobody to give it to
             else:
                 self._parted[slot.number] = parted
@@ -59,18 +58,34 @@ class Giving:
         self._elsewhere[number] = (holder, now)
         self._remind(now)
 
-    def reclaim(self, number: int, *, never_opened: bool) -> Parted | None:
-        """The state of a slot that has come back to this node, if nothing newer can exist.
+    def reclaim(self, number: int, never: tuple[NodeId, ...], now: float) -> Parted | None:
+        """The state of a slot that has come back to this node, if it is the last one.
 
-        `never_opened`: the home in between says that it did not get to serve the slot.
+        `never` names nodes that say that they did not open the slot.
         """
         parted = self._parted.get(number)
-        if parted is None or not (never_opened or parted.given_to is None):
+        if parted is None or not self._is_last(parted, self._core.me, never, now):
             return None
         return self._parted.pop(number)
 
+    def _is_last(
+        self, parted: Parted, asker: NodeId, never: tuple[NodeId, ...], now: float
+    ) -> bool:
+        """Whether no other home can have served the slot since.
+
+        The next home's own word settles it. If that one is gone without having
+        asked, it had no time yet to begin without this state.
+        """
+        successor = parted.given_to or parted.heir
+        if successor == asker or successor in never:
+            return True
+        if parted.given_to is not None or successor in self._core.members:
+            return False
+        return now - parted.parted_at < self._core.limits.handoff_seconds * 2 / 3
+
     def discard(self, number: int) -> None:
         """The slot is open here again: what was kept of an earlier reign is void."""
+        self._elsewhere.pop(number, None)
         self._drop(number)
 
     def served(self, number: int) -> bool:
@@ -85,13 +100,12 @@ class Giving:
         self, sender: NodeId, message: HandoffQuery, now: float, out: list[Effect]
     ) -> None:
         """The new home asks: answered up to a window's worth of bytes, then it asks again."""
-        del now
         if self._core.view_number < message.view:
             self._asked[sender] = message
             return
-        self._answer(sender, message, out)
+        self._answer(sender, message, now, out)
 
-    def _answer(self, sender: NodeId, message: HandoffQuery, out: list[Effect]) -> None:
+    def _answer(self, sender: NodeId, message: HandoffQuery, now: float, out: list[Effect]) -> None:
         core, limits = self._core, self._core.limits
         states: list[SlotState] = []
         missing: dict[tuple[NodeId, bool], list[int]] = {}
@@ -100,9 +114,8 @@ class Giving:
             parted = self._parted.get(number)
             if core.home(number) != sender:
                 continue  # its view is behind mine: it will not want the slot
-            refusal = self._why_not(number, parted, sender, message.never)
-            if refusal is not None or parted is None:
-                missing.setdefault(refusal or (b"", False), []).append(number)
+            if parted is None or not self._is_last(parted, sender, message.never, now):
+                missing.setdefault(self._pointer(number, parted), []).append(number)
                 continue
             if sent > limits.handoff_window:
                 break
@@ -119,23 +132,15 @@ class Giving:
             out.append(Send(sender, none))
         out.append(Send(sender, Handoff(core.view_number, tuple(states), True)))
 
-    def _why_not(
-        self, number: int, parted: Parted | None, sender: NodeId, never: tuple[NodeId, ...]
-    ) -> tuple[NodeId, bool] | None:
-        """None if what is kept here is the slot's last state; else who may have that.
-
-        What was given to another home is the last state only if that one says
-        that it never opened the slot.
-        """
-        if parted is None:
-            if number in self._elsewhere:
-                return self._elsewhere[number][0], True
+    def _pointer(self, number: int, parted: Parted | None) -> tuple[NodeId, bool]:
+        """Who may have a slot's last state (b"" if unknown); whether it was never open here."""
+        if parted is not None:
+            holder = parted.given_to or parted.heir
+        elif number in self._elsewhere:
+            return self._elsewhere[number][0], True
+        else:
             holder = self._left.get(number, (b"", 0.0))[0]
-            return (holder if holder in self._core.members else b""), number not in self._left
-        given_to = parted.given_to
-        if given_to is None or given_to == sender or given_to in never:
-            return None
-        return (given_to if given_to in self._core.members else b""), False
+        return (holder if holder in self._core.members else b""), number not in self._left
 
     def receive_done(
         self, sender: NodeId, message: HandoffDone, now: float, out: list[Effect]
@@ -159,7 +164,7 @@ class Giving:
         if given:
             out.append(Send(node, HandoffOffer(given)))
 
-    def install_view(self, out: list[Effect]) -> None:
+    def install_view(self, now: float, out: list[Effect]) -> None:
         """Who has asked from a newer view gets its answer.
 
         Who was given a slot and has left since cannot confirm: its heir can.
@@ -177,7 +182,7 @@ class Giving:
         for sender, message in list(self._asked.items()):
             if message.view <= number:
                 del self._asked[sender]
-                self._answer(sender, message, out)
+                self._answer(sender, message, now, out)
 
     def next_deadline(self) -> float:
         return min(self._expiry(), self._forget_at)

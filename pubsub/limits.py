@@ -27,6 +27,7 @@ class Limits:
     close_seconds: float = 60.0  # a session's end is worth more patience: it frees memory
     retry_seconds: float = 0.05  # first retry; doubles up to the cap
     retry_cap_seconds: float = 0.5
+    resend_seconds: float = 2.0  # without an answer: what was sent may have been dropped
 
     # requests that wait for one of this node's slots to open
     queued: int = 10_000

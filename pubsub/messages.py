@@ -13,10 +13,9 @@ from dht.ids import NodeId
 
 
 class Cursor(msgspec.Struct, frozen=True, array_like=True, order=True, gc=False):
-    """A position in a topic's log: the last entry a reader has.
+    """The last entry that a reader has: `offset` as assigned in the reign `epoch`.
 
-    `epoch` is the reign in which `offset` was assigned. Offsets start at 1, so
-    ``Cursor(epoch, 0)`` stands before the first entry.
+    Offsets start at 1, so ``Cursor(epoch, 0)`` stands before the first entry.
     """
 
     epoch: int
@@ -280,10 +279,7 @@ class SlotState(msgspec.Struct, frozen=True, array_like=True):
 
 
 class HandoffQuery(msgspec.Struct, frozen=True, array_like=True, tag=56):
-    """New home -> old home: in view `view` these slots are mine; give me what you hold.
-
-    `never` names nodes that say they never opened any of these.
-    """
+    """New home -> old home: these slots are mine now. `never` names nodes that did not open them."""
 
     view: int
     slots: tuple[int, ...]
@@ -299,9 +295,9 @@ class Handoff(msgspec.Struct, frozen=True, array_like=True, tag=50):
 
 
 class HandoffNone(msgspec.Struct, frozen=True, array_like=True, tag=58):
-    """Old home -> new home: I have no state of these slots that is sure to be the last.
+    """Old home -> new home: `holder` (or b"") may have the last state of these slots, not I.
 
-    `holder` may (b"" if unknown). `never`: I have not served them of late.
+    `never`: I have not served them of late.
     """
 
     view: int

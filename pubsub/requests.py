@@ -3,7 +3,8 @@
 A request goes to the home of its topic in the present view. It is sent again
 when the home says that it cannot serve, when the link to it is lost, or when
 it leaves the view; not merely because the view has changed, since an old home
-that is alive answers everything that reached it.
+that is alive answers everything that reached it. One without an answer for
+long is sent again too: homes recognise repeats.
 """
 
 from __future__ import annotations
@@ -149,7 +150,7 @@ class Requests:
 
     def link_opened(self, node: NodeId, now: float, out: list[Effect]) -> None:
         for pending in list(self._waiting.values()):
-            if self._core.home_of(pending.name) == node:
+            if pending.request in self._waiting and self._core.home_of(pending.name) == node:
                 self._dispatch(pending, now, out)
 
     def link_closed(self, node: NodeId, now: float) -> None:
@@ -163,7 +164,9 @@ class Requests:
     def handle_timer(self, now: float, out: list[Effect]) -> None:
         if now >= self._retry_at:
             self._retry_at = inf
-            for pending in list(self._waiting.values()):
+            for pending in list(self._pending.values()):
+                if pending.request not in self._pending:
+                    continue  # answered meanwhile
                 if pending.retry_at <= now:
                     self._dispatch(pending, now, out)
                 else:
@@ -184,6 +187,8 @@ class Requests:
             self._postpone(pending, now)
             return
         pending.target = home
+        pending.retry_at = now + self._core.limits.resend_seconds
+        self._retry_at = min(self._retry_at, pending.retry_at)
         self._waiting.pop(pending.request, None)
         if home == self._core.me:
             self.serve(home, pending.message, now, out)

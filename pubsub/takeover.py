@@ -76,7 +76,7 @@ class Takeover:
             for sender, message in self._unqueue(number):
                 self.refuse(sender, message, now, out)
         self.requests.install_view(now, out)
-        self.giving.install_view(out)
+        self.giving.install_view(now, out)
 
     def _change_ring(self, now: float, out: list[Effect]) -> None:
         """Another ring: nothing that was known means anything in it."""

@@ -13,9 +13,6 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from dht.effects import Send
-from dht.errors import NoMembers
-from dht.placement import Placement
-from dht.view import View
 from pubsub.messages import (
     Cursor,
     Handoff,
@@ -25,6 +22,7 @@ from pubsub.messages import (
     HandoffQuery,
 )
 from pubsub.slot import Slot, is_inbox
+from pubsub.trail import Trail
 from pubsub.transfer import Unpacker
 
 if TYPE_CHECKING:
@@ -32,6 +30,8 @@ if TYPE_CHECKING:
 
     from dht.effects import Effect
     from dht.ids import NodeId
+    from dht.placement import Placement
+    from dht.view import View
     from pubsub.core import Core
     from pubsub.giving import Giving
     from pubsub.homes import Homes
@@ -41,8 +41,6 @@ if TYPE_CHECKING:
 HANDED_OVER = "handed_over"
 EMPTY = "empty"
 LOSSY = "lossy"
-_HOPS = 6  # redirections that are followed
-_VIEWS = 16  # past views whose homes may be asked
 
 
 class _Source:
@@ -57,17 +55,6 @@ class _Source:
         self.retry_at = inf
 
 
-class _Search:
-    """Where one slot's state was looked for."""
-
-    __slots__ = ("hops", "never", "tried")
-
-    def __init__(self) -> None:
-        self.tried: set[NodeId] = set()
-        self.never: tuple[NodeId, ...] = ()  # say that they did not open it
-        self.hops = 0
-
-
 class Taking:
     """The new home's half of a hand-off. The engine sets `opened`."""
 
@@ -80,8 +67,7 @@ class Taking:
         self._registry = registry
         self._sources: dict[NodeId, _Source] = {}
         self._source_of: dict[int, NodeId] = {}
-        self._past: list[tuple[View, Placement, float]] = []  # and when it ended; newest first
-        self._searches: dict[int, _Search] = {}  # that did not end with the first asked
+        self._trail = Trail(core, giving)
         self.outcomes = {HANDED_OVER: 0, EMPTY: 0, LOSSY: 0}
 
     def __len__(self) -> int:
@@ -99,7 +85,7 @@ class Taking:
         """These slots are somebody else's before they were open here."""
         for number in numbers:
             source = self._source_of.get(number)
-            self._searches.pop(number, None)
+            self._trail.forget(number)
             if source is not None:
                 self._forget(number)
                 self._giving.point(number, source, now)
@@ -116,7 +102,7 @@ class Taking:
         slots: list[Slot] = []
         topics: list[Topic] = []
         fresh = self._is_fresh(old_view)
-        self._remember(old_view, old_placement, now)
+        self._trail.remember(old_view, old_placement, now)
         for node, source in list(self._sources.items()):
             member = self._core.members.get(node)
             if member is None or member.incarnation != source.incarnation:
@@ -131,41 +117,13 @@ class Taking:
         self._ask_due(now, out)
         return slots, topics
 
-    def _remember(self, old_view: View | None, old_placement: Placement | None, now: float) -> None:
-        """Homes of the recent past: views may have come and gone before a slot could follow."""
-        view = self._core.view
-        if old_view is not None and old_placement is not None:
-            self._past.insert(0, (old_view, old_placement, now))
-        elif view is not None:
-            # The first view that I know: who would be home if I were not there most likely was.
-            others = tuple(member for member in view.members if member.id != self._core.me)
-            self._past = [(view, Placement(View(view.number, view.ring, others)), now)]
-        since = now - self._core.limits.parted_seconds
-        self._past = [past for past in self._past if past[2] >= since][:_VIEWS]
-
     def _seek(self, number: int, now: float, slots: list[Slot], topics: list[Topic]) -> None:
         """Ask the latest home that is still there and has not been tried; else do without."""
-        search = self._searches.get(number)
-        for view, placement, _ in self._past:
-            try:
-                node = placement.home(number)
-            except NoMembers:
-                continue
-            if node == self._core.me and self._giving.served(number):
-                break  # what older homes hold is older than what was here
-            member, before = self._core.members.get(node), view.get(node)
-            if member is None or before is None or member.incarnation != before.incarnation:
-                continue
-            if node != self._core.me and (search is None or node not in search.tried):
-                self._await(number, node, now)
-                return
-        self._open_without(number, now, slots, topics)
-
-    def _search(self, number: int) -> _Search:
-        search = self._searches.get(number)
-        if search is None:
-            search = self._searches[number] = _Search()
-        return search
+        node = self._trail.next_home(number)
+        if node is None:
+            self._open_without(number, now, slots, topics)
+        else:
+            self._await(number, node, now)
 
     def _go_on_without(
         self, node: NodeId, now: float, slots: list[Slot], topics: list[Topic]
@@ -173,7 +131,7 @@ class Taking:
         """An old home is gone, or silent."""
         for number in list(self._sources[node].slots):
             self._forget(number)
-            self._search(number).tried.add(node)
+            self._trail.skip(number, node)
             self._seek(number, now, slots, topics)
 
     def _is_fresh(self, old_view: View | None) -> bool:
@@ -209,13 +167,9 @@ class Taking:
 
     def _ask(self, node: NodeId, source: _Source, now: float, out: list[Effect]) -> None:
         source.retry_at = now + self._core.limits.handoff_retry_seconds
-        never = self._never(next(iter(source.slots)))
-        slots = tuple(number for number in source.slots if self._never(number) == never)
+        never = self._trail.never(next(iter(source.slots)))
+        slots = tuple(number for number in source.slots if self._trail.never(number) == never)
         out.append(Send(node, HandoffQuery(self._core.view_number, slots, never)))
-
-    def _never(self, number: int) -> tuple[NodeId, ...]:
-        search = self._searches.get(number)
-        return () if search is None else search.never
 
     def receive_handoff(
         self, sender: NodeId, message: Handoff, now: float, out: list[Effect]
@@ -290,16 +244,9 @@ class Taking:
         opened: tuple[list[Slot], list[Topic]],
     ) -> None:
         """Look for a slot further on."""
-        core, search = self._core, self._search(number)
-        search.tried.add(sender)
-        search.hops += 1
-        if message.never:
-            search.never = (*search.never, sender)
-        if message.holder == core.me:
-            self._open_without(number, now, *opened, never_opened=message.never)
-        elif message.holder in core.members and search.hops <= _HOPS:
+        if self._trail.follow(number, sender, message):
             self._await(number, message.holder, now)
-        elif message.never:
+        elif message.never and message.holder != self._core.me:
             self._seek(number, now, *opened)
         else:
             self._open_without(number, now, *opened)
@@ -311,7 +258,7 @@ class Taking:
         slot.origin = Cursor(slot.epoch, slot.floor)
         self._core.slots[slot.number] = slot
         self._giving.discard(slot.number)
-        self._searches.pop(slot.number, None)
+        self._trail.forget(slot.number)
         slots.append(slot)
 
     def _open_without(
@@ -320,11 +267,9 @@ class Taking:
         now: float,
         slots: list[Slot],
         topics: list[Topic],
-        *,
-        never_opened: bool = False,
     ) -> None:
         """The old home's state is not to be had: mine, if it is the newest, or a lossy start."""
-        parted = self._giving.reclaim(number, never_opened=never_opened)
+        parted = self._giving.reclaim(number, self._trail.never(number), now)
         if parted is not None:
             self._take_back(parted.slot, parted.topics, now, slots)
             topics += parted.topics

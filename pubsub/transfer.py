@@ -28,12 +28,14 @@ SLOT_BYTES = 64  # bytes of an empty slot's state, roughly
 class Parted:
     """A slot that this node was home to, frozen until its new home has it."""
 
-    __slots__ = ("given_to", "parted_at", "slot", "topics")
+    __slots__ = ("given_to", "heir", "parted_at", "slot", "topics")
 
-    def __init__(self, slot: Slot, topics: list[Topic], now: float) -> None:
+    def __init__(self, slot: Slot, topics: list[Topic], heir: NodeId, now: float) -> None:
+        """`heir`: the home that the view named when this node parted with the slot."""
         self.slot = slot
         self.topics = topics
         self.parted_at = now
+        self.heir = heir
         self.given_to: NodeId | None = None
 
     def release(self) -> None:

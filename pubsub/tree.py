@@ -125,13 +125,11 @@ class Tree:
 
     def receive_join(self, sender: NodeId, message: Join, now: float, out: list[Effect]) -> None:
         """A child asks. Refused unless I am its parent in my view: that keeps trees loop-free."""
-        core = self._core
-        topic = message.topic
-        feed = None
+        feed, topic = None, message.topic
         if self._is_parent_of(sender, topic):
-            feed = core.feeds.get(topic) or self.begin(topic, message.cursor, now, out)
+            feed = self._core.feeds.get(topic) or self.begin(topic, message.cursor, now, out)
         if feed is None:
-            out.append(Send(sender, JoinRefused(topic, core.view_number)))
+            out.append(Send(sender, JoinRefused(topic, self._core.view_number)))
         elif feed.joined:
             self._admit(feed, sender, message.cursor, out)
         else:

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
-from prometheus_client import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_open
 from prometheus_client.parser import text_string_to_metric_families as parse
 
 from node.metrics import Exposition
 from node.stats import SECONDS, Buckets, Stats
 from status_examples import Source, in_ring, lonely
+
+if TYPE_CHECKING:
+    from prometheus_client import Metric
 
 # Those of the interface that this release can truly tell.
 NAMES = (

@@ -54,6 +54,7 @@ class _Dial:
     def __init__(self, address: str) -> None:
         self.address = address
         self.replace = False
+        self.reached: dict[NodeId, str] = {}  # and their advertised addresses
         self.yielded: set[NodeId] = set()
         self.linked = trio.Event()  # ... with one of those
         self.waiting: dict[NodeId, list[bytes]] = {}
@@ -94,7 +95,10 @@ class Dials:
 
     def dial(self, address: str) -> None:
         """Reach whoever is at `address`; the events tell what came of it."""
-        self._dial(address)
+        reached = self._dial(address).reached
+        for node, peer in list(reached.items()):  # by an attempt that others keep going
+            if node in self._pairing.links or node == self._pairing.me.id:
+                self._events.address_known(node, peer, address)
 
     async def outcome(self, address: str) -> Outcome:
         """Dial `address` (or join an attempt under way) and wait for its end."""
@@ -199,8 +203,10 @@ class Dials:
             return Outcome.FAILED
         match decision:
             case Decision.CONFIRM:
+                dial.reached[peer.id] = peer.peer
                 return Outcome.OPENED
             case Decision.KEEP | Decision.MYSELF:
+                dial.reached[peer.id] = peer.peer
                 self._events.address_known(peer.id, peer.peer, dial.address)
                 return Outcome.OPENED
             case Decision.YIELD:

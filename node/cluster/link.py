@@ -178,6 +178,11 @@ class Link:
             self._stats.link_refused[error.code] += 1
             log.warning("link_fault", node=self.node.hex(), peer=self.peer, error=str(error))
             self.close(End.FAULT, str(error))
+        except Exception:
+            # The boundary: whatever a bug here makes of one peer's message, the node lives.
+            self._stats.link_refused["bug"] += 1
+            log.exception("link_bug", node=self.node.hex(), peer=self.peer)
+            self.close(End.FAULT, "this node failed on a message of its")
 
     def _hear(self, messages: list[Message]) -> list[Message]:
         """Keep for the link what is meant for it; the rest comes back."""

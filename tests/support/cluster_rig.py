@@ -126,4 +126,5 @@ async def ring(size: int, **settings: Any) -> AsyncIterator[tuple[list[Node], tr
             await nursery.start(node.run)
         await until(lambda: all(node.cluster.ready for node in nodes), 15)
         yield nodes, nursery
+        assert not any(node.stats.link_refused["bug"] for node in nodes)
         nursery.cancel_scope.cancel()

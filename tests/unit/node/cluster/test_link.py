@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
+import structlog
 import trio
 import trio.lowlevel
 from hypothesis import given, settings
@@ -248,6 +249,22 @@ async def test_a_length_bomb_ends_it(rig: Rig) -> None:
 async def test_a_proper_frame_of_nonsense_ends_it(rig: Rig) -> None:
     await damage(rig, rig.sealer.seal(b"\x91\x92\x7f\x00"))
     assert rig.stats.link_refused["malformed"] == 1
+
+
+async def test_a_bug_of_ours_costs_the_link_and_is_logged() -> None:
+    rig = await connect()
+
+    async def receive(_: Link, __: list[Any]) -> None:
+        raise KeyError("a bug")
+
+    with structlog.testing.capture_logs() as logs:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(rig.link.run, receive)
+            await rig.say(RelayCancel(1))
+    assert rig.link.end is End.FAULT
+    assert rig.stats.link_refused["bug"] == 1
+    assert [entry["event"] for entry in logs] == ["link_bug"]
+    rig.far.socket.close()
 
 
 def test_any_flipped_bit_ends_it_and_nothing_gets_through() -> None:

@@ -45,6 +45,25 @@ async def test_nodes_form_one_ring(size: int) -> None:
             await until(lambda node=node: node.stats.link_rtt_seconds.count > 0)  # type: ignore[misc]
 
 
+@pytest.mark.parametrize("seed_starts", [0, 2, 4])
+async def test_five_started_in_any_order_with_one_seed_known(seed_starts: int) -> None:
+    (listener,) = await trio.open_tcp_listeners(0, host=HOST)
+    seed = f"{HOST}:{listener.socket.getsockname()[1]}"
+    await listener.aclose()
+    nodes = [Node(join=seed, expect=3) for _ in range(4)]
+    nodes.insert(seed_starts, Node(peer=seed, join=seed, expect=3))
+    async with trio.open_nursery() as nursery:
+        for node in nodes:
+            await nursery.start(node.run)
+            await trio.sleep(0.3)
+        await until(lambda: {node.members for node in nodes} == {5}, 10)
+        assert len({node.cluster.view.ring for node in nodes if node.cluster.view}) == 1
+        sixth = Node(join=seed, expect=3)
+        await nursery.start(sixth.run)
+        await until(lambda: {node.members for node in (*nodes, sixth)} == {6})
+        nursery.cancel_scope.cancel()
+
+
 @pytest.mark.parametrize("flat_limit", [0, 32])
 async def test_messages_reach_all_readers_once_and_in_order(flat_limit: int) -> None:
     async with ring(3, flat_limit=flat_limit) as (nodes, _):

@@ -5,16 +5,22 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 import trio
 
 from cluster_rig import Node, ring
 from dht.effects import Send
 from dht.ids import slot_of
+from dht.messages import Seeking
+from dht.view import Member, MemberState
+from node.cluster import driver
+from node.cluster.codec import Encoder
 from node.cluster.messages import RelayCancel
 from node.cluster.state import load_identity
 from node.errors import LocalProtocolError
-from peers_rig import HOST, until
+from peers_rig import HOST, Party, party, until
+from pubsub.effects import Reset
 from pubsub.errors import Code
 from pubsub.messages import Appended, Cursor, Failed, Joined, SessionDone
 
@@ -143,8 +149,6 @@ async def test_a_ring_of_one_ends_at_once() -> None:
 
 
 async def test_leaving_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    from node.cluster import driver  # noqa: PLC0415 - to be patched
-
     monkeypatch.setattr(driver, "LEAVE_WITHIN", 0.1)
     async with ring(2) as (nodes, _):
         pubsub = nodes[0].cluster._pubsub
@@ -170,3 +174,69 @@ async def test_an_id_outlives_the_process(tmp_path: Path) -> None:
         assert again.cluster.me == kept.id
         nursery.cancel_scope.cancel()
     assert Node(state_dir=tmp_path / "shared").cluster.incarnation > again.cluster.incarnation
+
+
+async def test_a_peer_that_breaks_the_rings_rules_loses_its_link() -> None:
+    async with ring(1) as ([node], nursery):
+        liar = await party("s")
+        await nursery.start(liar.run)
+        liar.peers.dial(node.peer)
+        await until(lambda: liar.peers.links)
+        somebody = msgspec.structs.replace(member_of(liar), id=b"x" * 20)
+        liar.peers.send(node.cluster.me, None, Encoder().encode(Seeking(somebody, False, b"", ())))
+        await until(lambda: node.stats.link_refused["malformed"] == 1)
+        await until(lambda: liar.events.of("closed"))
+        assert node.members == 1
+
+
+def member_of(each: Party) -> Member:
+    me = each.me
+    return Member(me.id, me.incarnation, me.peer, "c:1", "z", MemberState.JOINING)
+
+
+async def test_long_batches_leave_room_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with ring(1) as ([node], nursery):
+        talker = await party("s")
+        await nursery.start(talker.run)
+        talker.peers.dial(node.peer)
+        await until(lambda: talker.peers.links)
+        await until(lambda: node.cluster._links.links)
+        monkeypatch.setattr(driver, "SLICE", 0.0)
+        before = node.edge.batches
+        encoder = Encoder()
+        for number in range(50):
+            talker.peers.send(node.cluster.me, None, encoder.encode(RelayCancel(number)))
+        await until(lambda: len(node.edge.of("message")) == 50)
+        assert [message.request for _, message in node.edge.of("message")] == list(range(50))
+        assert node.edge.batches - before >= 50  # a slice each
+
+
+async def test_a_link_that_ends_within_a_batch_is_not_heard_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with ring(1) as ([node], nursery):
+        talker = await party("s")
+        await nursery.start(talker.run)
+        talker.peers.dial(node.peer)
+        await until(lambda: node.cluster._links.links)
+        monkeypatch.setattr(driver, "SLICE", 0.0)
+
+        def hang_up(sender: bytes, message: object) -> None:
+            node.edge.log.append(("message", sender, message))
+            node.cluster._links.hang_up(sender, "enough")
+
+        monkeypatch.setattr(node.edge, "on_message", hang_up)
+        encoder = Encoder()
+        for number in range(50):
+            talker.peers.send(node.cluster.me, None, encoder.encode(RelayCancel(number)))
+        await until(lambda: talker.events.of("closed"))
+        assert len(node.edge.of("message")) == 1
+
+
+async def test_resets_are_passed_on() -> None:
+    async with ring(1) as ([node], _):
+        node.cluster.join("/a", None, Outcomes())
+        feed = node.cluster.feed("/a")
+        assert feed is not None
+        node.cluster._act_pubsub([Reset(feed)])
+        assert node.edge.of("reset") == [("/a",)]

@@ -102,6 +102,5 @@ def resume(log: Log, last: Cursor, lineage: int, cursor: Cursor) -> Cursor:
     entry = log.get(cursor.offset)
     if entry is None or entry.epoch <= cursor.epoch:
         return cursor
-    newer = (e for e in log.after(0, len(log)) if e.epoch > cursor.epoch)
-    first = next(newer, None)
-    return last if first is None else Cursor(first.epoch, first.offset - 1)
+    newer = next(e for e in log.after(0, len(log)) if e.epoch > cursor.epoch)
+    return Cursor(newer.epoch, newer.offset - 1)

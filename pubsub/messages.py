@@ -263,8 +263,7 @@ class TopicState(msgspec.Struct, frozen=True, array_like=True):
 class SlotState(msgspec.Struct, frozen=True, array_like=True):
     """What a home holds for one slot, or a part of it: parts count from 0, `final` ends them.
 
-    A large topic is spread over parts: its `TopicState` appears in each, with
-    the entries that follow those of the part before.
+    A large topic is spread over several parts, each with a run of its entries.
     """
 
     slot: int
@@ -279,7 +278,7 @@ class SlotState(msgspec.Struct, frozen=True, array_like=True):
 
 
 class HandoffQuery(msgspec.Struct, frozen=True, array_like=True, tag=56):
-    """New home -> old home: these slots are mine now. `never` names nodes that did not open them."""
+    """New home -> old home: these are mine now. `never` names nodes that did not open them."""
 
     view: int
     slots: tuple[int, ...]

@@ -47,6 +47,7 @@ class Registry:
         self._requests = requests
         self.inboxes: Inboxes
         self._away: dict[NodeId, set[str]] = {}  # sessions whose edge is another node
+        self._gone: set[NodeId] = set()  # edges that are not in the view
         self._orphans: dict[str, float] = {}  # without an edge, until then; oldest first
         self.records = 0
 
@@ -229,12 +230,17 @@ class Registry:
 
     # -- views, links, time ---------------------------------------------------------------
 
-    def install_view(self, now: float) -> None:
-        """Sessions whose edge has gone wait for a new one, for a while."""
+    def install_view(self, now: float, out: list[Effect]) -> None:
+        """Sessions whose edge has gone wait for a new one, or for its return, for a while."""
         for edge, names in self._away.items():
             if edge not in self._core.members:
+                self._gone.add(edge)
                 for address in names:
                     self._orphan(address, now)
+        for edge in [edge for edge in self._gone if edge in self._core.members]:
+            self._gone.discard(edge)
+            self.inboxes.link_opened(edge, out)  # it got nothing while it was away
+        self._gone &= self._away.keys()
 
     def held_by(self, node: NodeId) -> Iterable[str]:
         """Addresses of the sessions here whose edge is `node` (another node)."""

@@ -68,7 +68,7 @@ class Takeover:
         gained = [n for n in sorted(mine) if n not in core.slots and n not in self.taking]
         slots, topics = self.taking.install_view(gained, old_view, old_placement, now, out)
         self.tree.install_view(now, out)
-        self._registry.install_view(now)
+        self._registry.install_view(now, out)
         self.moves.install_view(now, out)
         self.edge.install_view(old_view, old_placement, now, out)
         self._opened(slots, topics, now, out)

@@ -102,7 +102,8 @@ class Taking:
         slots: list[Slot] = []
         topics: list[Topic] = []
         fresh = self._is_fresh(old_view)
-        self._trail.remember(old_view, old_placement, now)
+        if not fresh:
+            self._trail.remember(old_view, old_placement, now)
         for node, source in list(self._sources.items()):
             member = self._core.members.get(node)
             if member is None or member.incarnation != source.incarnation:

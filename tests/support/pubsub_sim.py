@@ -20,6 +20,7 @@ from dht.placement import Placement
 from dht.view import Member, MemberState, View
 from pubsub.effects import Answer, Deliver, ReleaseSession, Reset, SessionLost
 from pubsub.engine import PubSubEngine
+from pubsub.feed import NOWHERE
 from pubsub.limits import Limits
 from pubsub.messages import Append, Appended, Cursor, Entries, Failed, Joined, SessionDone
 
@@ -85,7 +86,7 @@ class Session:
     address: str
     node: SimNode | None = None
     generation: int = 0
-    cursor: Cursor = Cursor(0, 0)
+    cursor: Cursor = NOWHERE
     seen: list[tuple[int, int, str]] = field(default_factory=list)
     breaks: set[int] = field(default_factory=set)
     failed: str | None = None

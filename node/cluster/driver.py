@@ -27,7 +27,7 @@ from node.cluster.effects import EffectQueue
 from node.cluster.greetings import Introduction
 from node.cluster.peers import Peers
 from node.cluster.requests import Requests
-from node.cluster.state import Identity, load_identity, save_identity
+from node.cluster.state import Identity, keep_identity, load_identity
 from node.cluster.status import ClusterStatus, describe_links
 from node.cluster.takeovers import TakeoverWatch
 from node.errors import LocalProtocolError, RemoteProtocolError
@@ -243,6 +243,8 @@ class Cluster(Requests):
             msg = "a view without a placement"
             raise LocalProtocolError(msg)
         self.view, self.placement = effect.view, self._ring.placement
+        if not self._identity.kept and self.me in self.view:  # a founder's id is not dealt
+            self._keep_identity()
         if self._pubsub is None:
             # Not before: the id may have been dealt just now.
             self._pubsub = PubSubEngine(self.me)
@@ -255,13 +257,12 @@ class Cluster(Requests):
 
     def _take_identity(self, effect: IdentityDealt) -> None:
         self.me = effect.id
-        self._identity = Identity(effect.id, self.incarnation, kept=True)
         self._keep_identity()
         self._links.rename(msgspec.structs.replace(self._links.pairing.me, id=effect.id))
 
     def _keep_identity(self) -> None:
-        if self._config.state_dir is not None:
-            save_identity(self._config.state_dir, self._identity)
+        self._identity = Identity(self.me, self.incarnation, kept=True)
+        keep_identity(self._config.state_dir, self._identity)
 
     def _deliver(self, effect: Deliver) -> None:
         self._told = True

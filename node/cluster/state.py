@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 import msgspec
+import structlog
 
 from dht.ids import WireId, random_id
 from node.cluster.codec import decode_stranger
@@ -20,6 +21,8 @@ from node.errors import RemoteProtocolError
 if TYPE_CHECKING:
     from pathlib import Path
     from random import Random
+
+log = structlog.get_logger()
 
 FILE_NAME: Final = "identity"
 _FORMAT: Final = "cometring identity 1"
@@ -52,6 +55,7 @@ def load_identity(directory: Path | None, rng: Random) -> Identity:
     incarnation = time.time_ns() // 1_000_000
     if directory is None:
         return Identity(random_id(rng), incarnation, kept=False)
+    _require_writable(directory)
     path = directory / FILE_NAME
     try:
         data = path.read_bytes()
@@ -75,11 +79,32 @@ def save_identity(directory: Path, identity: Identity) -> None:
     path = directory / FILE_NAME
     data = msgspec.msgpack.encode(_File(_FORMAT, identity.id, identity.incarnation))
     try:
-        directory.mkdir(parents=True, exist_ok=True)
         _replace(path, data)
     except OSError as error:
         msg = f"cannot write {path}: {error.strerror}"
         raise StateError(msg) from None
+
+
+def keep_identity(directory: Path | None, identity: Identity) -> None:
+    """`save_identity`, if there is a directory; a failure is logged, for the ring goes on."""
+    if directory is None:
+        return
+    try:
+        save_identity(directory, identity)
+    except StateError as error:
+        log.error("identity_not_kept", error=str(error))  # noqa: TRY400 - it says all there is
+
+
+def _require_writable(directory: Path) -> None:
+    """Make `directory`; say at the start, not when the ring has formed, that it will not do."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        msg = f"cannot make the state directory {directory}: {error.strerror}"
+        raise StateError(msg) from None
+    if not os.access(directory, os.W_OK | os.X_OK):
+        msg = f"the state directory {directory} is not writable"
+        raise StateError(msg)
 
 
 def _replace(path: Path, data: bytes) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
+import structlog
 import trio
 
 from cluster_rig import Node, ring
@@ -158,8 +160,29 @@ async def test_leaving_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
             await nodes[0].cluster.leave_ring()
 
 
-async def test_an_id_outlives_the_process(tmp_path: Path) -> None:
-    """Where the ring has dealt one: a ring of one deals none."""
+async def test_a_founders_id_outlives_the_process(tmp_path: Path) -> None:
+    async with ring(1, state_dir=tmp_path) as ([node], _):
+        assert load_identity(tmp_path, node.cluster._rng).id == node.cluster.me
+    async with ring(1, state_dir=tmp_path) as ([again], _):
+        assert again.cluster.me == node.cluster.me
+        assert again.cluster.incarnation > node.cluster.incarnation
+
+
+async def test_a_full_disk_is_no_reason_to_leave(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with structlog.testing.capture_logs() as logs:
+        async with ring(1, state_dir=tmp_path) as ([node], _):
+            assert node.cluster.ready
+    errors = [entry for entry in logs if entry["log_level"] == "error"]
+    assert [entry["event"] for entry in errors] == ["identity_not_kept"]
+
+
+async def test_a_dealt_id_outlives_the_process(tmp_path: Path) -> None:
     async with ring(3, state_dir=tmp_path / "shared") as (nodes, _):
         dealt = {node.cluster.me for node in nodes}
         kept = load_identity(tmp_path / "shared", nodes[0].cluster._rng)

@@ -66,6 +66,15 @@ def test_what_cannot_be_read_or_written(tmp_path: Path) -> None:
         save_identity(tmp_path, Identity(ID, 1, kept=True))
 
 
+def test_a_directory_that_will_not_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StateError, match="cannot make"):
+        load_identity(tmp_path / "file", RNG)
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write anywhere
+    with pytest.raises(StateError, match="not writable"):
+        load_identity(tmp_path, RNG)
+
+
 def test_a_crash_while_writing_leaves_the_old(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -122,8 +122,10 @@ class Cluster(Requests):
     @property
     def ready(self) -> bool:
         """In the ring, and not on the way out."""
-        mine = self.view.get(self.me) if self.view is not None else None
-        active = mine is not None and mine.state is MemberState.ACTIVE
+        if self._ring is None or self.view is None:
+            return False
+        mine = self.view.get(self.me)  # or a process that had the id before
+        active = self._ring.me.state is MemberState.ACTIVE and mine == self._ring.me
         return active and self._departure.stage is Stage.STAYING
 
     def status(self) -> ClusterStatus:

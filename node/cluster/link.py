@@ -37,6 +37,8 @@ FRAME_BYTES: Final = 256 << 10
 MAX_MESSAGE: Final = MAX_FRAME - MAC_BYTES - 8
 STALLED_AFTER: Final = 10.0
 """Seconds in which the peer's kernel has to take one frame."""
+SILENT_AFTER: Final = 15.0
+"""Seconds without a byte, answers to pings included, after which nobody is there."""
 LAST_WORDS_WITHIN: Final = 1.0
 """Seconds for a goodbye to get through before the connection is simply closed."""
 
@@ -92,6 +94,7 @@ class Link:
         self._posted = trio.lowlevel.ParkingLot()
         self._scope = trio.CancelScope()
         self._writing_since: float | None = None
+        self._heard_at = self._checked_at = trio.current_time()
         self._hanging_up = False
         self._goodbye: str | None = None  # the peer's
         buffer.limit = MAX_FRAME
@@ -131,8 +134,13 @@ class Link:
 
     def check(self, now: float) -> None:
         """Every second or so: ask how far away the peer is, end a link that is stuck."""
+        if now - self._checked_at > SILENT_AFTER / 3:  # it is this node that was away
+            self._heard_at = now
+        self._checked_at = now
         if self._writing_since is not None and now - self._writing_since > STALLED_AFTER:
             self.close(End.LOST, f"it has taken nothing for {STALLED_AFTER:.0f} s")
+        elif now - self._heard_at > SILENT_AFTER:
+            self.close(End.LOST, f"it has said nothing for {SILENT_AFTER:.0f} s")
         else:
             self.post(msgspec.msgpack.encode(Ping(now)))
 
@@ -170,6 +178,7 @@ class Link:
                 if not data:
                     self.close(End.LOST, "it closed the connection")
                     return
+                self._heard_at = trio.current_time()
                 self._stats.link_bytes["in"] += len(data)
                 self._buffer.feed(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError):

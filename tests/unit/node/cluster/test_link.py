@@ -217,6 +217,20 @@ async def test_a_message_too_long_for_any_frame_is_our_mistake(rig: Rig) -> None
         rig.link.post(bytes(MAX_MESSAGE + 1))
 
 
+async def test_silence_is_noticed_but_not_ones_own_absence(rig: Rig) -> None:
+    start = trio.current_time()
+    for second in range(10):
+        rig.link.check(start + second)
+    rig.link.check(start + 100)  # this node's loop stood still
+    for second in range(1, 15):
+        rig.link.check(start + 100 + second)
+    assert rig.link.end is None
+    rig.link.check(start + 116)
+    await rig.ended.wait()
+    assert rig.link.end is End.LOST
+    assert "said nothing" in rig.link.reason
+
+
 async def damage(rig: Rig, frame: bytes, follow: bytes = b"") -> None:
     await rig.far.send_all(frame + follow)
     with trio.fail_after(2):

@@ -7,14 +7,18 @@ given it away since; it says which, and the search goes on from there.
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from dht.errors import NoMembers
-from dht.placement import Placement
-from dht.view import View
+from dht.ids import slot_midpoint, to_int
+from dht.placement import by_distance
+from dht.view import MemberState
 
 if TYPE_CHECKING:
     from dht.ids import NodeId
+    from dht.placement import Placement
+    from dht.view import Member, View
     from pubsub.core import Core
     from pubsub.giving import Giving
     from pubsub.messages import HandoffNone
@@ -41,22 +45,28 @@ class Trail:
         self._core = core
         self._giving = giving
         self._past: list[tuple[View, Placement, float]] = []  # and when it ended; newest first
+        self._first: tuple[list[Member], list[int]] = ([], [])  # others in my first view
+        self._first_at = 0.0
         self._searches: dict[int, _Search] = {}
 
     def remember(self, old_view: View | None, old_placement: Placement | None, now: float) -> None:
-        """A view has ended; or, without one, this node's first view has begun.
-
-        In the latter case whoever would be home if this node were not there
-        most likely was.
-        """
+        """A view has ended; or, without one, this node's first view has begun."""
         view = self._core.view
+        since = now - self._core.limits.parted_seconds
         if old_view is not None and old_placement is not None:
             self._past.insert(0, (old_view, old_placement, now))
+            self._past = [past for past in self._past if past[2] >= since][:_VIEWS]
         elif view is not None:
-            others = tuple(member for member in view.members if member.id != self._core.me)
-            self._past = [(view, Placement(View(view.number, view.ring, others)), now)]
-        since = now - self._core.limits.parted_seconds
-        self._past = [past for past in self._past if past[2] >= since][:_VIEWS]
+            others = [
+                member
+                for member in view.members
+                if member.id != self._core.me and member.state is not MemberState.JOINING
+            ]
+            self._first = (others, [to_int(member.id) for member in others])
+            self._first_at = now
+            self._past = []
+        if self._first_at < since:
+            self._first = ([], [])
 
     def next_home(self, number: int) -> NodeId | None:
         """The latest home whose very process is still there and that was not tried yet."""
@@ -74,6 +84,19 @@ class Trail:
             if member is None or before is None or member.incarnation != before.incarnation:
                 continue
             if search is None or node not in search.tried:
+                return node
+        return self._likely_home(number, search)
+
+    def _likely_home(self, number: int, search: _Search | None) -> NodeId | None:
+        """Of views before my first I know nothing: who is closest to the slot may have been home.
+
+        Most likely the one that would be if I were not there; but others may
+        have come with me.
+        """
+        members, ids = self._first
+        for index in islice(by_distance(ids, slot_midpoint(number)), _HOPS):
+            node = members[index].id
+            if node in self._core.members and (search is None or node not in search.tried):
                 return node
         return None
 

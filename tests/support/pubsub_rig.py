@@ -60,9 +60,14 @@ class Node:
 
     def took(self, kind: type[T]) -> list[T]:
         """Take out the effects of one kind."""
-        found = [effect for effect in self.effects if isinstance(effect, kind)]
+        found: list[T] = [effect for effect in self.effects if isinstance(effect, kind)]
         self.effects = [effect for effect in self.effects if not isinstance(effect, kind)]
         return found
+
+    def says(self, sender: NodeId, message: Any) -> list[Any]:
+        """What the node sends at once when it receives `message`."""
+        effects = self.engine.receive(sender, message, self.rig.now)
+        return [effect.message for effect in effects if isinstance(effect, Send)]
 
     # -- shorthand: each returns the answer, once everything was carried -----------------
 
@@ -149,9 +154,7 @@ class Rig:
         self.nodes = [self.add(index, room or count) for index in range(count)]
         self.change()
 
-    def add(
-        self, index: int, room: int, state: MemberState = MemberState.ACTIVE
-    ) -> Node:
+    def add(self, index: int, room: int, state: MemberState = MemberState.ACTIVE) -> Node:
         """Another node; it is in the next view."""
         member = make_member(index, room, self.rng, state)
         self.members[member.id] = member
@@ -239,6 +242,17 @@ class Rig:
         """The living nodes that are not home to `topic`."""
         home = self.home(topic)
         return [n for n in self.by_id.values() if n is not home and n.id not in self.dead]
+
+    def line(self, topic: str) -> tuple[Node, Node, Node]:
+        """The root of a topic's tree, a forwarder right below it, and a node below that."""
+        root = self.home(topic)
+        for leaf in self.others(topic):
+            forwarder = self.by_id[self.placement.parent(leaf.id, root.id)]
+            if forwarder is root:
+                continue
+            if self.placement.parent(forwarder.id, root.id) == root.id:
+                return root, forwarder, leaf
+        raise AssertionError("the tree is too flat")
 
     def messages(self, kind: type[T]) -> list[T]:
         """All messages of one kind so far."""

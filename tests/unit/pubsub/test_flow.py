@@ -24,7 +24,8 @@ def test_any_runs_of_one_history_add_up_to_it(
     history: tuple[Entry, ...], data: st.DataObject
 ) -> None:
     """Whatever runs come, repeated or overlapping: a hole is said to be one, else all is taken."""
-    last, got = Cursor(1, 0), []
+    got: list[Entry] = []
+    last = Cursor(1, 0)
     for _ in range(12):
         start = data.draw(st.integers(0, len(history) - 1))
         end = data.draw(st.integers(start + 1, len(history)))

@@ -15,8 +15,8 @@ def entry(offset: int, size: int = 1, epoch: int = 1) -> Entry:
     return Entry(epoch, offset, f"m{offset}", b"x" * size, 0.0, 0)
 
 
-def filled(count: int, **bounds: int) -> Log:
-    log = Log(**bounds)
+def filled(count: int, max_bytes: int = 1 << 20) -> Log:
+    log = Log(max_bytes=max_bytes)
     for offset in range(1, count + 1):
         log.append(entry(offset))
     return log

@@ -8,6 +8,7 @@ import typing
 from typing import Any, get_args, get_origin, get_type_hints
 
 import msgspec
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from node.cluster.codec import LINK_MESSAGES, NODE_MESSAGES, PUBSUB_MESSAGES, RING_MESSAGES
@@ -15,6 +16,9 @@ from node.cluster.codec import LINK_MESSAGES, NODE_MESSAGES, PUBSUB_MESSAGES, RI
 ALL_MESSAGES = sorted(
     RING_MESSAGES | PUBSUB_MESSAGES | NODE_MESSAGES | LINK_MESSAGES, key=lambda kind: kind.__name__
 )
+
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""For machines that do other things as well."""
 
 _INTS = st.integers(-(2**63), 2**64 - 1)
 _FLOATS = st.floats(allow_nan=False)
@@ -32,7 +36,7 @@ def of(kind: Any) -> st.SearchStrategy[Any]:
         return st.one_of([of(each) for each in args])
     if origin is tuple:
         if args[-1] is Ellipsis:
-            return st.lists(of(args[0]), max_size=4).map(tuple)
+            return st.lists(of(args[0]), max_size=2).map(tuple)
         return st.tuples(*map(of, args))
     simple: dict[Any, st.SearchStrategy[Any]] = {
         bool: st.booleans(),

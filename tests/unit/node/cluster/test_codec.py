@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from message_strategies import ALL_MESSAGES, messages, struct
+from message_strategies import ALL_MESSAGES, UNHURRIED, messages, struct
 from node.cluster.codec import MAX_BATCH, Encoder, decode_batch, decode_stranger, join_batch
 from node.cluster.messages import Bye, Ping
 from node.errors import LocalProtocolError, RemoteProtocolError
@@ -27,6 +27,7 @@ def test_tags_tell_all_messages_apart() -> None:
     assert all(isinstance(tag, int) and 0 < tag < 128 for tag in tags)
 
 
+@UNHURRIED
 @given(messages)
 def test_both_implementations_write_the_same_bytes(message: msgspec.Struct) -> None:
     data = Encoder().encode(message)
@@ -37,7 +38,7 @@ def test_both_implementations_write_the_same_bytes(message: msgspec.Struct) -> N
 
 @pytest.mark.parametrize("kind", ALL_MESSAGES, ids=lambda kind: kind.__name__)
 def test_every_message_survives_the_wire(kind: type[msgspec.Struct]) -> None:
-    @settings(max_examples=20)
+    @settings(UNHURRIED, max_examples=20)
     @given(struct(kind))
     def survives(message: msgspec.Struct) -> None:
         (back,) = decode_batch(join_batch([by_the_package(message)]))
@@ -47,6 +48,7 @@ def test_every_message_survives_the_wire(kind: type[msgspec.Struct]) -> None:
     survives()
 
 
+@UNHURRIED
 @given(st.lists(messages, max_size=40))
 def test_a_batch_keeps_order(batch: list[Any]) -> None:
     encoder = Encoder()
@@ -59,12 +61,14 @@ def test_a_message_for_many_is_encoded_once() -> None:
     assert encoder.encode(Bye("then")) != encoder.encode(message)
 
 
+@UNHURRIED
 @given(st.binary(max_size=200))
 def test_noise_is_refused_and_nothing_else(noise: bytes) -> None:
     with suppress(RemoteProtocolError):
         decode_batch(noise)
 
 
+@UNHURRIED
 @given(st.lists(messages, min_size=1, max_size=5), st.data())
 def test_damaged_batches_are_refused_or_mean_something(batch: list[Any], data: Any) -> None:
     whole = bytearray(join_batch([Encoder().encode(each) for each in batch]))
@@ -119,6 +123,7 @@ class Pair(msgspec.Struct, array_like=True):
     data: bytes
 
 
+@UNHURRIED
 @given(st.binary(max_size=100))
 def test_strangers_get_one_error(noise: bytes) -> None:
     with suppress(RemoteProtocolError):

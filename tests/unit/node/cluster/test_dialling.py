@@ -8,6 +8,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
+from message_strategies import UNHURRIED
 from node.cluster import dialling
 from node.cluster.dialling import RETRY_FIRST, RETRY_MOST, Backoff, Outcome, reach, retry_delay
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"
 
 
+@UNHURRIED
 @given(st.integers(1, 10_000), st.integers())
 def test_delays_double_within_bounds_and_jitter(failures: int, seed: int) -> None:
     delay = retry_delay(failures, random.Random(seed))

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from message_strategies import UNHURRIED
 from node.cluster.frames import (
     LENGTH_BYTES,
     MAC_BYTES,
@@ -29,6 +30,7 @@ def frames_of(buffer: FrameBuffer) -> list[bytes]:
     return found
 
 
+@UNHURRIED
 @given(st.lists(st.binary(max_size=60), max_size=8), st.data())
 def test_frames_come_out_however_the_bytes_came_in(payloads: list[bytes], data: Any) -> None:
     stream = b"".join(map(frame, payloads))
@@ -41,6 +43,7 @@ def test_frames_come_out_however_the_bytes_came_in(payloads: list[bytes], data: 
     assert found == payloads
 
 
+@UNHURRIED
 @given(st.integers(MAX_GREETING + 1, 2**32 - 1))
 def test_a_long_frame_is_refused_before_its_bytes_come(length: int) -> None:
     buffer = FrameBuffer()
@@ -65,6 +68,7 @@ def test_a_greeting_of_ours_is_never_too_long() -> None:
         frame(bytes(MAX_GREETING + 1))
 
 
+@UNHURRIED
 @given(st.lists(st.binary(max_size=100), max_size=6))
 def test_sealed_frames_open_in_order(payloads: list[bytes]) -> None:
     sealer, opener, buffer = Sealer(KEY), Opener(KEY), FrameBuffer(MAX_FRAME)
@@ -73,6 +77,7 @@ def test_sealed_frames_open_in_order(payloads: list[bytes]) -> None:
     assert [opener.open(sealed) for sealed in frames_of(buffer)] == payloads
 
 
+@UNHURRIED
 @given(st.binary(max_size=100), st.data())
 def test_any_change_is_noticed(payload: bytes, data: Any) -> None:
     sealed = bytearray(Sealer(KEY).seal(payload)[LENGTH_BYTES:])
@@ -82,6 +87,7 @@ def test_any_change_is_noticed(payload: bytes, data: Any) -> None:
     assert caught.value.code == "forged"
 
 
+@UNHURRIED
 @given(st.binary(max_size=MAC_BYTES + 20))
 def test_noise_is_forged(noise: bytes) -> None:
     with pytest.raises(RemoteProtocolError):

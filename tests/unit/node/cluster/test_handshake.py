@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from message_strategies import UNHURRIED
 from node.cluster.frames import LENGTH_BYTES, MAX_GREETING
 from node.cluster.greetings import (
     MAGIC,
@@ -255,6 +256,7 @@ def test_nothing_but_a_confirmation_opens_the_link() -> None:
     assert failure(acceptor, body(sealer.seal(b"\x91\xc0"))) == "malformed"
 
 
+@UNHURRIED
 @given(st.binary(max_size=200))
 def test_noise_at_every_step(noise: bytes) -> None:
     for step in range(4):
@@ -275,6 +277,7 @@ def test_noise_at_every_step(noise: bytes) -> None:
         assert side.state is State.FAILED
 
 
+@UNHURRIED
 @given(st.data())
 def test_no_flipped_bit_goes_unnoticed(data: Any) -> None:
     dialler, acceptor = a_pair()

@@ -11,6 +11,7 @@ import trio.lowlevel
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from message_strategies import UNHURRIED
 from node.cluster import link as link_module
 from node.cluster.codec import Encoder, join_batch
 from node.cluster.frames import LENGTH_BYTES, FrameBuffer, Opener, Sealer
@@ -282,7 +283,7 @@ async def test_a_bug_of_ours_costs_the_link_and_is_logged() -> None:
 
 
 def test_any_flipped_bit_ends_it_and_nothing_gets_through() -> None:
-    @settings(max_examples=30)
+    @settings(UNHURRIED, max_examples=30)
     @given(st.data())
     def flip(data: Any) -> None:
         async def attempt() -> None:

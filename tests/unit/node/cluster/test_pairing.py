@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from message_strategies import UNHURRIED
 from node.cluster.greetings import Introduction, Verdict
 from node.cluster.pairing import Decision, Pairing
 
@@ -148,7 +149,7 @@ class World:
             self.events[data.draw(st.sampled_from(ready))].pop(0)()
 
 
-@settings(max_examples=400)
+@settings(UNHURRIED, max_examples=400)
 @given(st.lists(st.booleans(), min_size=1, max_size=6), st.data())
 def test_any_crossing_ends_in_one_link(dials: list[bool], data: Any) -> None:
     world = World()
@@ -163,7 +164,7 @@ def test_any_crossing_ends_in_one_link(dials: list[bool], data: Any) -> None:
     assert not bert.pairing._offers
 
 
-@settings(max_examples=200)
+@settings(UNHURRIED, max_examples=200)
 @given(st.lists(st.booleans(), min_size=1, max_size=4), st.data())
 def test_a_link_that_one_side_has_lost_is_replaced(dials: list[bool], data: Any) -> None:
     world = World()

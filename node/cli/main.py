@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from node.cli import client, cluster, listen, ring, secret, serve
+from node.cli import bench, client, cluster, listen, ring, secret, serve
 from node.cli.errors import OperationFailed, UsageFailed
 from node.config import ConfigError
 
@@ -33,6 +33,11 @@ app.command("send")(client.send)
 app.command("listen")(listen.listen)
 app.command("secret")(secret.secret)
 app.add_typer(ring.app, name="ring")
+app.command(
+    "bench",
+    add_help_option=False,  # the load tests' own
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)(bench.bench)
 
 
 def _print_version(wanted: bool) -> None:

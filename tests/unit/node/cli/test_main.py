@@ -78,3 +78,10 @@ def test_a_reader_that_leaves_is_no_traceback() -> None:
         check=True,
     )
     assert "Traceback" not in reader.stderr
+
+
+def test_bench_hands_over_to_the_load_tests(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "--help"]) == 0
+    assert "broadcast" in capsys.readouterr().out
+    assert main(["bench", "nonsense"]) == 2
+    assert "cometring bench --help" in capsys.readouterr().err

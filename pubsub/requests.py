@@ -208,3 +208,5 @@ class Requests:
         del self._pending[pending.request]
         self._waiting.pop(pending.request, None)
         self._bytes -= pending.size
+        if not self._pending:
+            self._retry_at = self._expiry = inf

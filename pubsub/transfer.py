@@ -92,14 +92,16 @@ class _Packer:
     def add_topic(self, topic: Topic) -> Iterator[tuple[SlotState, int]]:
         fixed = _ITEM + len(topic.name)
         entries: list[Entry] = []
-        self._size += fixed
         for entry in topic.log.after(0, len(topic.log)):
             size = _ITEM + len(entry.payload) + len(entry.message_id)
+            if not entries:
+                size += fixed
             if self._full(size):
-                self._topics.append(TopicState(topic.name, topic.last, tuple(entries), ()))
+                if entries:
+                    self._topics.append(TopicState(topic.name, topic.last, tuple(entries), ()))
+                    entries = []
+                    size += fixed
                 yield self.cut(final=False)
-                entries = []
-                self._size += fixed
             entries.append(entry)
             self._size += size
         self._topics.append(TopicState(topic.name, topic.last, tuple(entries), ()))

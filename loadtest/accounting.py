@@ -65,15 +65,6 @@ def resident_bytes(pid: int) -> int:
     raise ProcessLookupError(f"process {pid} has no memory map")
 
 
-def socket_memory_bytes() -> int:
-    """Kernel memory in TCP buffers of the whole machine (/proc/net/sockstat): stated beside."""
-    for line in Path("/proc/net/sockstat").read_text("ascii").splitlines():
-        if line.startswith("TCP:"):
-            words = line.split()
-            return int(words[words.index("mem") + 1]) * os.sysconf("SC_PAGE_SIZE")
-    return 0
-
-
 def machine() -> dict[str, str | int | float]:
     """What the figures were measured on."""
     model = next(

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from time import sleep
 from typing import TYPE_CHECKING, Final
 
-from loadtest.accounting import socket_memory_bytes
 from loadtest.report import Report
 from loadtest.server import HOST, running_node
 from loadtest.swarm.control import swarm_for
@@ -65,7 +64,7 @@ def _measure(settings: Idle, transport: str, report: Report) -> None:
         )
         early.open(order)
         sleep(_QUIET)
-        resident, kernel = node.resident(), socket_memory_bytes()
+        resident = node.resident()
         order.count, order.seed = settings.sessions, 1_000
         seconds = swarm.open(order)
         sleep(_QUIET)
@@ -91,8 +90,3 @@ def _measure(settings: Idle, transport: str, report: Report) -> None:
         )
         report.add(f"{transport}: CPU of the node, all idle", "% of a core", used * 100)
         report.add(f"{transport}: sessions set up", "/s", sessions / seconds)
-        report.add(
-            f"{transport}: kernel socket buffers, both ends",
-            "KB",
-            (socket_memory_bytes() - kernel) / sessions / _KB,
-        )

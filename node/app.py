@@ -45,14 +45,14 @@ CONSUMED_EVERY = 0.2  # seconds a home may be behind on what clients have been s
 class Node:
     """One node's parts. Implements `node.cluster.driver.ClusterListener`."""
 
-    def __init__(self, config: Config, client_address: str, nursery: trio.Nursery) -> None:
+    def __init__(self, config: Config, client_address: str) -> None:
         self.config = config
         self.stats = Stats()
         self.cluster = Cluster(config, self.stats, self, client_address)
         self.sessions = Sessions(self.cluster, config, self.stats)
         self.tags = TagPool(self.cluster.serving)
         self.protocol = Protocol(self.cluster, self.sessions, self.tags, config, self.stats)
-        self.relays = Relays(self.cluster, self.sessions, self.protocol, nursery)
+        self.relays = Relays(self.cluster, self.sessions, self.protocol)
         self.reactor = Reactor(self.stats, self.sessions.hub.end_of_turn)
         self.http = HttpService(
             self.reactor,
@@ -124,18 +124,20 @@ class Node:
 async def serve(config: Config) -> None:
     """Run one node until SIGTERM or SIGINT, then leave the ring politely.
 
-    Raises OSError where a listener cannot be opened.
+    Raises OSError where a listener cannot be opened, ConfigError where the
+    state directory will not do.
     """
     host, port = config.client
     listeners = await open_listeners(host, port, reuse_port=config.reuse_port)
     client_address = config.client_address(listeners[0].getsockname()[1])
+    node = Node(config, client_address)
+    ops = OpsServer(config.ops, node.cluster, node.stats)
+    acceptor = Acceptor(listeners, node.http.accept, lambda: node.reactor.connections)
+    await node.cluster.bind()
     async with trio.open_nursery() as nursery:
-        node = Node(config, client_address, nursery)
-        ops = OpsServer(config.ops, node.cluster, node.stats)
-        acceptor = Acceptor(listeners, node.http.accept, lambda: node.reactor.connections)
-        await node.cluster.bind()
         await nursery.start(ops.run)
         await nursery.start(node.cluster.run)
+        await nursery.start(node.relays.run)
         await nursery.start(node.reactor.run)
         nursery.start_soon(node.sessions.wheel.run)
         nursery.start_soon(node.tell_consumed)

@@ -73,17 +73,21 @@ class Inbound:
 class Relays:
     """Both ends of relayed requests."""
 
-    def __init__(
-        self, cluster: Cluster, sessions: Sessions, protocol: Protocol, nursery: trio.Nursery
-    ) -> None:
+    def __init__(self, cluster: Cluster, sessions: Sessions, protocol: Protocol) -> None:
         self._cluster = cluster
         self._sessions = sessions
         self._protocol = protocol
-        self._nursery = nursery
+        self._retries: trio.Nursery | None = None
         self._serial = itertools.count(1)
         self._outbound: dict[int, Outbound] = {}
         self._inbound: dict[tuple[NodeId, int], Inbound] = {}
         self._edges: OrderedDict[str, NodeId] = OrderedDict()
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Keep retries until cancelled; without it a request that must wait is answered 503."""
+        async with trio.open_nursery() as self._retries:
+            task_status.started()
+            await trio.sleep_forever()
 
     # -- this node has the client ---------------------------------------------
 
@@ -129,10 +133,10 @@ class Relays:
     def _try_later(self, outbound: Outbound) -> None:
         self._edges.pop(outbound.address, None)
         outbound.tries += 1
-        if outbound.tries >= _TRIES:
+        if outbound.tries >= _TRIES or self._retries is None:
             self._respond(outbound, 503, _UNAVAILABLE)
         else:
-            self._nursery.start_soon(self._wait_and_try, outbound)
+            self._retries.start_soon(self._wait_and_try, outbound)
 
     async def _wait_and_try(self, outbound: Outbound) -> None:
         await trio.sleep(_RETRY_SECONDS)

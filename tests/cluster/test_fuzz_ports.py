@@ -49,6 +49,11 @@ def descriptors(node: NodeProcess) -> int:
     return len(list(Path(f"/proc/{node.pid}/fd").iterdir()))
 
 
+def queued_seconds(node: NodeProcess) -> float:
+    """How long the node's process has been runnable without a processor (proc(5), schedstat)."""
+    return int(Path(f"/proc/{node.pid}/schedstat").read_text("ascii").split()[1]) / 1e9
+
+
 def views(ring: ClusterProcess) -> list[tuple[object, ...]]:
     """What each node believes the ring to be: its id, the view's number and digest."""
     believed: list[tuple[object, ...]] = []
@@ -104,7 +109,7 @@ def test_hostile_bytes_on_every_port(ring: ClusterProcess) -> None:
     fuzz = Fuzzer(Random(SEED), node.client_port, node.peer_port, node.ops_port)
     done: Counter[str] = Counter()
     formed = views(ring)
-    open_before = descriptors(node)
+    open_before, queued = descriptors(node), queued_seconds(node)
     slow = [Wire(port) for port in (node.client_port, node.peer_port, node.ops_port) * SLOW]
     for wire in slow:
         wire.send(b"G")
@@ -121,7 +126,10 @@ def test_hostile_bytes_on_every_port(ring: ClusterProcess) -> None:
     for wire in slow:
         wire.sock.close()
     wait_until(lambda: descriptors(node) <= open_before + 5, 15, "connections let go of")
-    assert views(ring) == formed, f"seed {SEED}: the ring has changed"
+    assert views(ring) == formed, (
+        f"seed {SEED}: the ring has changed; the node was ready to run but kept waiting for a "
+        f"processor {queued_seconds(node) - queued:.1f} s in all\n{ring.logs()}"
+    )
     assert_nothing_crashed(ring)
 
 

@@ -25,6 +25,7 @@ app = typer.Typer(
     name="bench",
     help="Load tests: each starts its own nodes and its own swarm, and measures the nodes alone.",
     no_args_is_help=True,
+    add_completion=False,
 )
 
 JsonFile = Annotated[

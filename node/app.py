@@ -6,6 +6,7 @@ timers and the reactor, then the acceptor.
 
 from __future__ import annotations
 
+import gc
 import signal
 from typing import TYPE_CHECKING
 
@@ -142,6 +143,9 @@ async def serve(config: Config) -> None:
         nursery.start_soon(node.sessions.wheel.run)
         nursery.start_soon(node.tell_consumed)
         await nursery.start(acceptor.run)
+        # What is alive now stays; a full collection need not look at it again and again.
+        gc.collect()
+        gc.freeze()
         log.info(
             "serving",
             client=client_address,

@@ -51,11 +51,19 @@ class TagPool:
         """A new secret session id; homed elsewhere only where no slot of ours was found."""
         if len(self._tags) < _POOL:
             self._fill()
+        tag = self._pick()
+        if tag is None:  # every tag of the pool had moved away
+            self._fill()
+            tag = self._pick() or self._random_tag()
+        return session_id(tag, secrets.token_bytes(_SECRET_BYTES))
+
+    def _pick(self) -> str | None:
+        """Any tag of the pool that is still ours; those that are not go."""
         while self._tags:
             index = self._rng.randrange(len(self._tags))
             tag = self._tags[index]
             if self._serves(slot_of(tag)):
-                return session_id(tag, secrets.token_bytes(_SECRET_BYTES))
-            self._tags[index] = self._tags[-1]  # its slot has moved away
+                return tag
+            self._tags[index] = self._tags[-1]
             self._tags.pop()
-        return session_id(self._random_tag(), secrets.token_bytes(_SECRET_BYTES))
+        return None

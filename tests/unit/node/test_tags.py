@@ -34,13 +34,14 @@ def test_a_node_without_slots_mints_all_the_same_with_bounded_effort() -> None:
         return False
 
     assert parse_secret(TagPool(serves).mint())
-    assert asked <= 256
+    assert asked <= 512
 
 
 def test_tags_whose_slots_have_moved_are_dropped() -> None:
     ours = set(range(SLOTS // 2))
     pool = TagPool(ours.__contains__)
-    pool.mint()
+    for _ in range(100):  # the pool is full
+        pool.mint()
     ours.clear()
     ours.update(range(SLOTS // 2, SLOTS))
     assert all(slot_of(pool.mint()) in ours for _ in range(200))

@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install -c requi
 NPM_LOCKS := $(wildcard tests/clients/package-lock.json tests/browser/package-lock.json)
 NPM_STAMPS := $(if $(shell command -v npm),$(NPM_LOCKS:package-lock.json=node_modules/.installed))
 
-.PHONY: run test unit lint fmt lock clean
+.PHONY: run test unit fuzz lint fmt lock clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.run
@@ -26,6 +26,13 @@ test: lint $(NPM_STAMPS)
 # What needs no cluster, browser or npm: seconds, for the edit loop.
 unit: $(VENV)/.dev
 	@$(BIN)/python -m pytest -q tests/unit $(PYTEST_ARGS)
+
+# Garbage on every port of running nodes for some minutes; FUZZ_SEED=n repeats a run.
+FUZZ_SECONDS ?= 300
+FUZZ_SEED ?= 0
+fuzz: $(VENV)/.dev
+	@COMETRING_FUZZ_SECONDS=$(FUZZ_SECONDS) COMETRING_FUZZ_SEED=$(FUZZ_SEED) \
+		$(BIN)/python -m pytest -s tests/cluster/test_fuzz_ports.py --timeout $$(($(FUZZ_SECONDS) * 2 + 120))
 
 lint: $(VENV)/.dev
 	@$(BIN)/ruff check .

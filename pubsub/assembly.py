@@ -169,19 +169,25 @@ class Assembly:
         self, request: int, name: str, message: Request, now: float, out: list[Effect]
     ) -> None:
         """A caller's request; told at once if there are too many."""
+        if isinstance(message, SessionOpen | SessionAttach):
+            self.edge.wanted[request] = name
         if not self.requests.submit(request, name, message, now, out):
+            self.edge.wanted.pop(request, None)
             out.append(Answer(request, Failed(request, Code.OVERLOADED)))
 
     def _finish(self, pending: Pending, response: Response, now: float, out: list[Effect]) -> None:
         """A request of this node is over."""
         message = pending.message
+        is_new = self.edge.wanted.pop(pending.request, None) is not None
         if isinstance(response, SessionDone):
-            self.edge.adopt(response)
+            self.edge.adopt(response.record, is_new=is_new)
         elif isinstance(response, Failed) and response.code == Code.MOVED:
             if isinstance(message, SessionUpdate):
                 self.edge.lost(message.address, message.generation, out)
             elif isinstance(message, SessionPut):
                 self.edge.lost(message.record.address, message.record.generation, out)
+        if isinstance(message, SessionPut):
+            self.edge.putting.pop(message.record.address, None)
         if isinstance(message, Fetch) and isinstance(response, Fetched | Failed):
             self.repair.answered(message.topic, response, now, out)
         elif pending.request > 0 and isinstance(response, Appended | Failed | SessionDone):

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from dht.placement import Placement
     from dht.view import Member, View
     from pubsub.core import Core
+    from pubsub.messages import Record
     from pubsub.registry import Registry
     from pubsub.requests import Requests
     from pubsub.slot import Slot, Topic
@@ -53,7 +54,9 @@ class Edge:
         self._requests = requests
         self._registry = registry
         self._held: dict[int, dict[str, SessionRecord]] = {}  # by slot, where I am not home
-        self._parting: dict[int, tuple[Member, float]] = {}  # slot: its old home, since when
+        self._parting: dict[int, tuple[tuple[Member, float], ...]] = {}  # old homes, since when
+        self.wanted: dict[int, str] = {}  # sessions whose open or attach is under way
+        self.putting: dict[str, int] = {}  # sessions that are being registered again
         self.gap_repairs = 0
         self.gaps_reported = 0
 
@@ -72,13 +75,18 @@ class Edge:
 
     # -- what the node does ---------------------------------------------------------
 
-    def adopt(self, done: SessionDone) -> None:
-        """A home has committed a record that names this node."""
-        number = slot_of(done.record.address)
-        if number in self._core.slots or done.record.edge != self._core.me:
+    def adopt(self, committed: Record, *, is_new: bool) -> None:
+        """A home has committed a record that names this node.
+
+        Unless the session is new here, it may have been let go meanwhile.
+        """
+        number = slot_of(committed.address)
+        if number in self._core.slots or committed.edge != self._core.me:
             return
-        record = SessionRecord.from_wire(done.record, self._core.sharer)
+        record = SessionRecord.from_wire(committed, self._core.sharer)
         held = self.find(record.address)
+        if held is None and not is_new:
+            return
         if held is not None and held.generation == record.generation:
             record.inbox = max(record.inbox, held.inbox)
             record.advance(held.cursors, self._core.sharer)
@@ -236,12 +244,17 @@ class Edge:
         out.append(Reset(feed))
 
     def _claimed(self, sender: NodeId, address: str, out: list[Effect]) -> SessionRecord | None:
-        """The record, if this node holds the session; else the home is told that it does not."""
+        """The record, if this node holds the session; else the home is told that it does not.
+
+        While an attach is under way its answer may have been lost: it will come
+        again, and then what is unread.
+        """
         record = self.find(address)
-        if record is None or slot_of(address) in self._core.slots:
+        if record is not None and slot_of(address) not in self._core.slots:
+            return record
+        if address not in self.wanted.values():
             out.append(Send(sender, Vacated(address, 0)))
-            return None
-        return record
+        return None
 
     def _open_inbox(self, record: SessionRecord) -> Feed:
         feed = Feed(record.address, self._core.new_log(record.inbox.offset))
@@ -286,23 +299,21 @@ class Edge:
         view = self._core.view
         if view is None or old_view is None or old_placement is None or not old_view.active:
             return
+        since = now - _WATCH_SECONDS
         for number, records in self._held.items():
             home = self._core.home(number)
             past = old_view.get(old_placement.home(number))
-            watched = self._parting.get(number, (past, now))[0]
-            gone = any(
-                member is not None and not _alive(member, view) for member in (past, watched)
-            )
-            if gone:
-                self._parting.pop(number, None)
-            elif past is not None and past.id != home:
-                self._parting[number] = (past, now)  # it hands over, if it lives
-            if gone and home != self._core.me:
-                for record in records.values():
+            watched = self._parting.pop(number, ())
+            if past is not None and (past.id != home or not _alive(past, view)):
+                watched = (*watched, (past, now))  # it hands over, if it lives
+            watched = tuple(item for item in watched if item[1] > since)
+            if not all(_alive(member, view) for member, _ in watched):
+                for record in records.values() if home != self._core.me else ():
                     self._put(record, now, out)
-        for number, (_, since) in list(self._parting.items()):
-            if now - since > _WATCH_SECONDS:
-                del self._parting[number]
+            elif watched:
+                self._parting[number] = watched
+        for number in [number for number in self._parting if number not in self._held]:
+            del self._parting[number]
 
     def change_ring(self, out: list[Effect]) -> None:
         """The sessions stay behind in the old ring."""
@@ -312,9 +323,12 @@ class Edge:
                 out.append(SessionLost(address))
 
     def _put(self, record: SessionRecord, now: float, out: list[Effect]) -> None:
-        number = self._requests.internal()
+        if record.address in self.putting:
+            return  # it goes to the new home by itself
+        number = self.putting[record.address] = self._requests.internal()
         put = SessionPut(record.to_wire(), number)
-        self._requests.submit(number, record.address, put, now, out)
+        if not self._requests.submit(number, record.address, put, now, out):
+            self.putting.pop(record.address, None)
 
 
 def _alive(member: Member, view: View) -> bool:

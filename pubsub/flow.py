@@ -40,12 +40,16 @@ class Flow:
         if feed.children:
             message = Entries(feed.topic, depth + 1, entries)
             out.extend([Send(child, message) for child in feed.children])
-            if feed.touched < 0.0:
-                self._warm.append(feed)
-                self._warm_at = min(self._warm_at, now + self._core.limits.high_water_seconds)
-            feed.touched = now
+            self.touch(feed, now)
         if feed.readers:
             out.append(Deliver(feed, depth))
+
+    def touch(self, feed: Feed, now: float) -> None:
+        """Something was sent to children: a high-water mark will follow."""
+        if feed.touched < 0.0:
+            self._warm.append(feed)
+            self._warm_at = min(self._warm_at, now + self._core.limits.high_water_seconds)
+        feed.touched = now
 
     def take(self, feed: Feed, entries: tuple[Entry, ...], now: float, out: list[Effect]) -> None:
         """Entries that follow the feed's last one: keep them and pass them on."""

@@ -108,7 +108,7 @@ class Giving:
     def _answer(self, sender: NodeId, message: HandoffQuery, now: float, out: list[Effect]) -> None:
         core, limits = self._core, self._core.limits
         states: list[SlotState] = []
-        missing: dict[tuple[NodeId, bool], list[int]] = {}
+        missing: dict[tuple[NodeId, bool, bool], list[int]] = {}
         size = sent = 0
         for number in message.slots:
             parted = self._parted.get(number)
@@ -127,20 +127,22 @@ class Giving:
                 states.append(state)
                 size += state_size
                 sent += state_size
-        for (holder, never), numbers in missing.items():
-            none = HandoffNone(core.view_number, tuple(numbers), holder, never)
+        for (holder, never, holds), numbers in missing.items():
+            none = HandoffNone(core.view_number, tuple(numbers), holder, never, holds)
             out.append(Send(sender, none))
         out.append(Send(sender, Handoff(core.view_number, tuple(states), True)))
 
-    def _pointer(self, number: int, parted: Parted | None) -> tuple[NodeId, bool]:
-        """Who may have a slot's last state (b"" if unknown); whether it was never open here."""
+    def _pointer(self, number: int, parted: Parted | None) -> tuple[NodeId, bool, bool]:
+        """What `HandoffNone` says of a slot: its holder, `never`, and `holds`."""
         if parted is not None:
             holder = parted.given_to or parted.heir
         elif number in self._elsewhere:
-            return self._elsewhere[number][0], True
+            return self._elsewhere[number][0], True, False
         else:
             holder = self._left.get(number, (b"", 0.0))[0]
-        return (holder if holder in self._core.members else b""), number not in self._left
+        if holder not in self._core.members:
+            holder = b""
+        return holder, number not in self._left, parted is not None
 
     def receive_done(
         self, sender: NodeId, message: HandoffDone, now: float, out: list[Effect]

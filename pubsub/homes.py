@@ -7,6 +7,7 @@ starts it on its way. Alone on its slot, a home commits at once.
 
 from __future__ import annotations
 
+from itertools import islice
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -138,8 +139,10 @@ class Homes:
         A later topic of the slot begins above that floor, so that no position
         ever names two messages.
         """
-        topics = self._core.topics.values()
-        for _, topic in zip(range(_EVICTION_LOOK), topics, strict=False):
+        topics = self._core.topics
+        for name in list(islice(topics, _EVICTION_LOOK)):
+            topic = topics.pop(name)
+            topics[name] = topic  # looked at last when there is a next time
             if topic.feed is None and topic.record is None:
                 slot = topic.slot
                 if topic.assigned > slot.floor:

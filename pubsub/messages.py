@@ -294,15 +294,13 @@ class Handoff(msgspec.Struct, frozen=True, array_like=True, tag=50):
 
 
 class HandoffNone(msgspec.Struct, frozen=True, array_like=True, tag=58):
-    """Old home -> new home: `holder` (or b"") may have the last state of these slots, not I.
-
-    `never`: I have not served them of late.
-    """
+    """Old home -> new home: `holder` (or b"") may have the last state of these slots, not I."""
 
     view: int
     slots: tuple[int, ...]
     holder: NodeId
-    never: bool
+    never: bool  # I have not served them of late
+    holds: bool  # I have a state: the last one, if `holder` has had none since
 
 
 class HandoffDone(msgspec.Struct, frozen=True, array_like=True, tag=57):

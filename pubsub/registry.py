@@ -46,8 +46,9 @@ class Registry:
         self._core = core
         self._requests = requests
         self.inboxes: Inboxes
-        self._away: dict[NodeId, set[str]] = {}  # sessions whose edge is another node
-        self._gone: set[NodeId] = set()  # edges that are not in the view
+        # Dicts for sets, because their order is the same in every run.
+        self._away: dict[NodeId, dict[str, None]] = {}  # sessions whose edge is another node
+        self._gone: dict[NodeId, None] = {}  # edges that are not in the view
         self._orphans: dict[str, float] = {}  # without an edge, until then; oldest first
         self.records = 0
 
@@ -171,7 +172,7 @@ class Registry:
         """A record that is in its slot: find it again by its edge."""
         self.records += 1
         if record.edge != self._core.me:
-            self._away.setdefault(record.edge, set()).add(record.address)
+            self._away.setdefault(record.edge, {})[record.address] = None
             if record.edge not in self._core.members:
                 self._orphan(record.address, now)
 
@@ -195,7 +196,7 @@ class Registry:
     def _discard_away(self, record: SessionRecord) -> None:
         names = self._away.get(record.edge)
         if names is not None:
-            names.discard(record.address)
+            names.pop(record.address, None)
             if not names:
                 del self._away[record.edge]
 
@@ -208,7 +209,7 @@ class Registry:
             topic.feed = None
         record.edge = edge
         if edge != self._core.me:
-            self._away.setdefault(edge, set()).add(record.address)
+            self._away.setdefault(edge, {})[record.address] = None
 
     def vacate(self, record: SessionRecord, now: float) -> None:
         """Nobody holds the session: it waits for an edge, for a while."""
@@ -234,13 +235,13 @@ class Registry:
         """Sessions whose edge has gone wait for a new one, or for its return, for a while."""
         for edge, names in self._away.items():
             if edge not in self._core.members:
-                self._gone.add(edge)
+                self._gone[edge] = None
                 for address in names:
                     self._orphan(address, now)
         for edge in [edge for edge in self._gone if edge in self._core.members]:
-            self._gone.discard(edge)
+            del self._gone[edge]
             self.inboxes.link_opened(edge, out)  # it got nothing while it was away
-        self._gone &= self._away.keys()
+        self._gone = {edge: None for edge in self._gone if edge in self._away}
 
     def held_by(self, node: NodeId) -> Iterable[str]:
         """Addresses of the sessions here whose edge is `node` (another node)."""

@@ -168,8 +168,9 @@ class Taking:
 
     def _ask(self, node: NodeId, source: _Source, now: float, out: list[Effect]) -> None:
         source.retry_at = now + self._core.limits.handoff_retry_seconds
-        never = self._trail.never(next(iter(source.slots)))
-        slots = tuple(number for number in source.slots if self._trail.never(number) == never)
+        told = self._trail.never
+        never = told(next(iter(source.slots)), node)
+        slots = tuple(number for number in source.slots if told(number, node) == never)
         out.append(Send(node, HandoffQuery(self._core.view_number, slots, never)))
 
     def receive_handoff(
@@ -270,7 +271,7 @@ class Taking:
         topics: list[Topic],
     ) -> None:
         """The old home's state is not to be had: mine, if it is the newest, or a lossy start."""
-        parted = self._giving.reclaim(number, self._trail.never(number), now)
+        parted = self._giving.reclaim(number, self._trail.never(number, self._core.me), now)
         if parted is not None:
             self._take_back(parted.slot, parted.topics, now, slots)
             topics += parted.topics

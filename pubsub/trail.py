@@ -30,11 +30,12 @@ _VIEWS = 16  # past views whose homes may be asked
 class _Search:
     """Where one slot's state was looked for, when the first asked did not have it."""
 
-    __slots__ = ("hops", "never", "tried")
+    __slots__ = ("hops", "never", "tried", "yielded")
 
     def __init__(self) -> None:
         self.tried: set[NodeId] = set()
         self.never: tuple[NodeId, ...] = ()
+        self.yielded: tuple[NodeId, NodeId] | None = None  # to whom, by whom
         self.hops = 0
 
 
@@ -110,6 +111,8 @@ class Trail:
         search.hops += 1
         if message.never:
             search.never = (*search.never, sender)
+        elif message.holder and not message.holds:
+            search.yielded = (message.holder, sender)
         onward = (
             message.holder in self._core.members
             and message.holder != self._core.me
@@ -119,10 +122,17 @@ class Trail:
             search.tried.add(sender)  # else it may give the slot once the other one has spoken
         return onward
 
-    def never(self, number: int) -> tuple[NodeId, ...]:
-        """Nodes that say that they did not open the slot."""
+    def never(self, number: int, holder: NodeId) -> tuple[NodeId, ...]:
+        """Nodes that say that they have served the slot no later than `holder` has.
+
+        Those that never did; and who says that all it had went to `holder`.
+        """
         search = self._searches.get(number)
-        return () if search is None else search.never
+        if search is None:
+            return ()
+        if search.yielded is not None and search.yielded[0] == holder:
+            return (*search.never, search.yielded[1])
+        return search.never
 
     def forget(self, number: int) -> None:
         """The search is over."""

@@ -110,7 +110,7 @@ class Tree:
             if isinstance(who, int):
                 self.readers.answer(feed, who, cursor, now, out)
             else:
-                self._admit(feed, who, cursor, out)
+                self._admit(feed, who, cursor, now, out)
 
     def wait(self, feed: Feed, who: NodeId | int, cursor: Cursor | None) -> None:
         """A child or a local request waits for this feed."""
@@ -131,7 +131,7 @@ class Tree:
         if feed is None:
             out.append(Send(sender, JoinRefused(topic, self._core.view_number)))
         elif feed.joined:
-            self._admit(feed, sender, message.cursor, out)
+            self._admit(feed, sender, message.cursor, now, out)
         else:
             self.wait(feed, sender, message.cursor)
 
@@ -142,7 +142,9 @@ class Tree:
             return False
         return core.placement.parent(node, root) == core.me
 
-    def _admit(self, feed: Feed, child: NodeId, cursor: Cursor | None, out: list[Effect]) -> None:
+    def _admit(
+        self, feed: Feed, child: NodeId, cursor: Cursor | None, now: float, out: list[Effect]
+    ) -> None:
         """Make `child` a child, and send it what it lacks of what is here."""
         if child not in feed.children:
             feed.children = (*feed.children, child)
@@ -153,6 +155,8 @@ class Tree:
         start = resume(feed.log, feed.last, feed.lineage, cursor)
         out.append(Send(child, self._joined(feed, start, gap=start is not cursor)))
         entries = feed.log.after(start.offset, feed.log.last)
+        if entries:
+            self._flow.touch(feed, now)
         runs = batches(entries, self._core.limits.batch_bytes)
         out.extend([Send(child, Entries(feed.topic, feed.depth + 1, run)) for run in runs])
 

@@ -361,7 +361,7 @@ class Simulation:
         link = _link(sender.id, to)
         target = self.nodes.get(to)
         if target is None or not target.alive or link in self._down:
-            self.after(0.001, self._closed, sender, to)  # it could not be sent
+            self.after(0.001, self._unsent, sender, to)
             return
         if self.drop is not None and self.drop(sender.id, to, message):
             return
@@ -373,6 +373,12 @@ class Simulation:
     def _arrive(self, sender: NodeId, target: SimNode, generation: int, message: Any) -> None:
         if target.alive and self._links[_link(sender, target.id)] == generation:
             target.call(target.engine.receive(sender, message, self.now))
+
+    def _unsent(self, sender: SimNode, to: NodeId) -> None:
+        """Something could not be sent: said while there is no link, else the new link says it."""
+        target = self.nodes.get(to)
+        if target is None or not target.alive or _link(sender.id, to) in self._down:
+            self._closed(sender, to)
 
     def _closed(self, node: SimNode, other: NodeId) -> None:
         if node.alive:
@@ -569,9 +575,25 @@ class Simulation:
                     assert node.id in above.children, feed
                     assert feed.last == above.last, (feed, above)
                 self._check_rooted(living, topic, node)
+            self._check_sessions(living, node)
             for address, topic_state in core.topics.items():
                 if topic_state.record is not None:
                     assert topic_state.last > topic_state.record.inbox, f"kept: {address}"
+
+    def _check_sessions(self, living: dict[NodeId, SimNode], node: SimNode) -> None:
+        """Every record names a living edge that holds it, and what an edge holds is recorded."""
+        parts = node.engine._parts
+        for slot in parts.core.slots.values():
+            for address, record in (slot.records or {}).items():
+                assert record.edge in living, f"{address} waits for ever"
+                held = living[record.edge].engine._parts.edge.find(address)
+                assert held is not None, f"{address} is held by nobody"
+                assert held.generation == record.generation, address
+        for records in parts.edge._held.values():
+            for address, held in records.items():
+                wire = self.home(address).engine.record(address)
+                assert wire is not None, f"{address} has no record"
+                assert (wire.edge, wire.generation) == (node.id, held.generation), address
 
     def _check_rooted(self, living: dict[NodeId, SimNode], topic: str, node: SimNode) -> None:
         seen = set()

@@ -15,16 +15,19 @@ import trio
 
 from node.acceptor import Acceptor, open_listeners
 from node.api.application import Application
-from node.bayeux.http import LongPolling
+from node.bayeux.event_source import EventSources, spread_return
+from node.bayeux.http import HttpTransports
 from node.bayeux.protocol import Protocol
 from node.bayeux.relay import Relays
 from node.bayeux.sessions import Sessions
 from node.bayeux.websocket import BayeuxWebSocket
 from node.cluster.driver import Cluster
 from node.http import HttpService, HttpSettings
+from node.http.origins import Origins
 from node.ops import OpsServer
 from node.reactor import Reactor
 from node.router import Router, route_of
+from node.sse.handler import EventReaders
 from node.stats import Stats
 from node.tags import TagPool
 from node.websocket import CloseCode
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 CONSUMED_EVERY = 0.2  # seconds a home may be behind on what clients have been served
+POSITIONS_EVERY = 1.0  # seconds that a resumed reader of several channels may have to read again
 
 
 class Node:
@@ -55,12 +59,20 @@ class Node:
         self.protocol = Protocol(self.cluster, self.sessions, self.tags, config, self.stats)
         self.relays = Relays(self.cluster, self.sessions, self.protocol)
         self.reactor = Reactor(self.stats, self.sessions.hub.end_of_turn)
+        origins = Origins(config.allowed_origins)
         self.http = HttpService(
             self.reactor,
             Router(
                 self.cluster,
-                LongPolling(self.protocol, self.sessions, self.relays),
-                BayeuxWebSocket(self.protocol, self.sessions, self.relays, self.stats),
+                HttpTransports(
+                    self.protocol,
+                    self.sessions,
+                    self.relays,
+                    EventSources(self.sessions, self.relays),
+                    origins,
+                ),
+                BayeuxWebSocket(self.protocol, self.sessions, self.relays, self.stats, origins),
+                EventReaders(self.sessions, self.relays, self.tags, origins),
                 Application(self.cluster, config, self.stats, self.protocol.message_id),
                 self.sessions,
                 self.relays,
@@ -69,6 +81,7 @@ class Node:
             self.stats,
             HttpSettings(
                 max_body=config.max_message_size,
+                keep_alive=config.keep_alive,
                 websocket=WebSocketSettings(max_message=config.max_message_size),
             ),
             route_of,
@@ -109,6 +122,12 @@ class Node:
             await trio.sleep(CONSUMED_EVERY)
             self.sessions.hub.tell_consumed()
 
+    async def tell_positions(self) -> None:
+        while True:
+            await trio.sleep(POSITIONS_EVERY)
+            if self.sessions.hub.tell_positions():
+                self.reactor.wake()
+
     def let_clients_go(self) -> None:
         """Tell homes how far every session is, and clients to go on elsewhere."""
         self.http.drain()
@@ -118,7 +137,8 @@ class Node:
             )
             if session.poll is not None:
                 self.sessions.hub.release_poll(session)
-            elif session.stream is not None:
+            if session.stream is not None:
+                spread_return(session.stream)
                 session.stream.close_with(CloseCode.SERVICE_RESTART, "this node is leaving")
 
 
@@ -142,6 +162,7 @@ async def serve(config: Config) -> None:
         await nursery.start(node.reactor.run)
         nursery.start_soon(node.sessions.wheel.run)
         nursery.start_soon(node.tell_consumed)
+        nursery.start_soon(node.tell_positions)
         await nursery.start(acceptor.run)
         # What is alive now stays; a full collection need not look at it again and again.
         gc.collect()

@@ -35,6 +35,7 @@ from pydantic_settings import (
 )
 
 from node.endpoint import LOOPBACK, Endpoint, parse_endpoint
+from node.origin import ANY, check_origin
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -87,6 +88,10 @@ class Config(BaseModel):
     interval: Seconds = 0.0  # a client waits this long between polls
     max_interval: Annotated[Seconds, Field(gt=0)] = 10.0  # a silent session is swept after it
     max_message_size: Annotated[ByteSize, Field(ge=1_024, le=64 << 20)] = ByteSize(1 << 20)
+    multi_session_interval: Seconds = 2.0  # between polls of a browser's surplus sessions
+    hosts: Annotated[tuple[str, ...], NoDecode] = ()  # told to clients, which may go there
+    allowed_origins: Annotated[tuple[str, ...], NoDecode] = (ANY,)  # pages that may come here
+    keep_alive: Annotated[Seconds, Field(ge=1)] = 25.0  # between comments on a stream of events
     max_sessions: Annotated[int, Field(ge=1)] = 1_000_000
     drain_grace: Seconds = 10.0  # a drain ends after this long, finished or not
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -119,6 +124,20 @@ class Config(BaseModel):
         return tuple(
             str(parse_endpoint(part, default_port=PEER_PORT)) for part in parts if part.strip()
         )
+
+    @field_validator("hosts", "allowed_origins", mode="before")
+    @classmethod
+    def _split_list(cls, value: object) -> object:
+        parts = value.split(",") if isinstance(value, str) else value
+        if not isinstance(parts, (list, tuple)) or not all(isinstance(p, str) for p in parts):
+            msg = "write A,B or a list of strings"
+            raise ValueError(msg)
+        return tuple(part.strip() for part in parts if part.strip())
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _check_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(check_origin(origin) for origin in origins)
 
     @field_validator("workers", mode="before")
     @classmethod

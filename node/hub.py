@@ -10,21 +10,26 @@ there when it can.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import structlog
 
-from node.bayeux.channels import SERVICE_INBOX
-from node.bayeux.messages import connect_reply, quote
-from node.topic import Topic, Wire
+from node.bayeux.messages import connect_reply
+from node.http.responses import stream_chunk
+from node.lagging import Lagging, inbox_form, position_of
+from node.sse import cursors as event_ids
+from node.sse import events
+from node.topic import ARRAYS, MESSAGES, Topic, Wire, read
 from pubsub.messages import Cursor, Failed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from node.cluster.driver import Cluster
+    from node.http import EventStream
     from node.session import Session
     from node.stats import Stats
+    from node.websocket.connection import WebSocketConnection
     from pubsub.feed import Feed
     from pubsub.messages import Entry, Joined
 
@@ -32,8 +37,6 @@ log = structlog.get_logger()
 
 SLICE = 0.005  # seconds of flushing before others get a turn
 CLOCK_EVERY = 64  # readers served between looks at the clock
-BATCH_ENTRIES = 1_000  # entries in one response or frame
-BATCH_BYTES = 256 * 1024
 
 
 class _Walk:
@@ -49,24 +52,32 @@ class _Walk:
 
 
 class Hub:
-    """Topics with local readers. `poll_answered(session)` runs after a held poll is spent."""
+    """Topics with local readers.
+
+    `connect_fields(session)` gives the JSON fields (each after a comma) that its
+    connect reply carries; `poll_answered(session)` runs after a held one is spent.
+    """
 
     def __init__(
         self,
         cluster: Cluster,
         stats: Stats,
+        connect_fields: Callable[[Session], bytes],
         poll_answered: Callable[[Session], None],
         find_session: Callable[[str], Session | None],
     ) -> None:
         self._cluster = cluster
         self._stats = stats
+        self._connect_fields = connect_fields
         self._poll_answered = poll_answered
         self._find_session = find_session
         self.topics: dict[str, Topic] = {}
         self._dirty: dict[Topic, None] = {}
-        self._lagging: dict[Session, None] = {}
+        self._lagging = Lagging(stats, self._answer_poll)
         self._walk: _Walk | None = None
-        self._consumed: dict[Session, Topic] = {}
+        self.pending = self._lagging.pending
+        self.catch_up = self._lagging.catch_up
+        self.tell_positions = self._lagging.tell_positions
 
     # -- membership -----------------------------------------------------------
 
@@ -105,12 +116,13 @@ class Hub:
             session.topics = (*session.topics, topic) if session.topics else topic.alone
             topic.members[session] = None
         if result.gap:
-            self._report_gap(session, topic)
+            self._lagging.report_gap(session, topic)
         feed = topic.feed
         offset = result.cursor.offset
+        session.level_with(topic)
         if offset != topic.flushed:
             session.fall_behind(topic, offset)
-            self._lagging[session] = None
+            self._lagging.waiting[session] = None
         elif feed is not None and feed.last.offset > offset:
             self._dirty[topic] = None
 
@@ -128,8 +140,7 @@ class Hub:
             self._leave_if_empty(topic)
         session.topics = ()
         session.behind = None
-        self._lagging.pop(session, None)
-        self._consumed.pop(session, None)
+        self._lagging.forget(session)
         self.topics.pop(session.address, None)
 
     def _leave_if_empty(self, topic: Topic) -> None:
@@ -143,14 +154,10 @@ class Hub:
         if self._walk is not None:
             self._advance(self._walk, float("inf"))
             self._walk = None
-        behind = session.behind or {}
         inbox = self.topics.get(session.address)
         topics = session.topics if inbox is None else (*session.topics, inbox)
-        return tuple(
-            (topic.name, Cursor(topic.feed.last.epoch, behind.get(topic, topic.flushed)))
-            for topic in topics
-            if topic.feed is not None
-        )
+        stands = [(topic.name, position_of(session, topic)) for topic in topics]
+        return tuple([(name, cursor) for name, cursor in stands if cursor is not None])
 
     # -- what the cluster tells -------------------------------------------------
 
@@ -195,20 +202,14 @@ class Hub:
         topic.flushed = feed.origin.offset
         for session in topic.members:
             session.level_with(topic)
-            self._report_gap(session, topic)
-
-    def _report_gap(self, session: Session, topic: Topic) -> None:
-        channel = topic.name if topic.name.startswith("/") else SERVICE_INBOX
-        if channel not in session.gaps:
-            session.gaps = (*session.gaps, channel)
-        self._stats.gaps_reported += 1
-        self._lagging[session] = None
+            self._lagging.report_gap(session, topic)
 
     # -- flushing ---------------------------------------------------------------
 
     def end_of_turn(self) -> bool:
         """Flush for at most one slice. True: there is more to do."""
-        if not (self._dirty or self._lagging or self._walk):
+        lagging, telling = self._lagging.waiting, self._lagging.telling
+        if not (self._dirty or lagging or self._walk or telling):
             return False
         stop = time.perf_counter() + SLICE
         while self._walk or self._dirty:
@@ -219,12 +220,14 @@ class Hub:
             if not self._advance(walk, stop):
                 return True
             self._walk = None
-        while self._lagging:
-            session, _ = self._lagging.popitem()
-            self.catch_up(session)
+        while lagging or telling:
+            if lagging:
+                self.catch_up(lagging.popitem()[0])
+            else:
+                self._tell_position(telling.popitem()[0])
             if time.perf_counter() > stop:
                 break
-        return bool(self._lagging or self._dirty)
+        return bool(lagging or telling or self._dirty)
 
     def _begin(self, topic: Topic) -> _Walk | None:
         """Start a flush of `topic`; None once nothing in it is new."""
@@ -232,13 +235,13 @@ class Hub:
         if feed is None or not topic.members:
             del self._dirty[topic]
             return None
-        entries = self._read(feed, topic.flushed)
+        entries = read(feed, topic.flushed)
         if not entries:
             del self._dirty[topic]
             return None
         if entries[0].offset > topic.flushed + 1:
             for session in topic.members:
-                self._report_gap(session, topic)
+                self._lagging.report_gap(session, topic)
         wire = Wire(topic.flushed, entries)
         topic.flushed = wire.upto
         self._observe(entries, len(topic.members))
@@ -246,27 +249,18 @@ class Hub:
             del self._dirty[topic]
         return _Walk(topic, wire)
 
-    @staticmethod
-    def _read(feed: Feed, after: int) -> list[Entry]:
-        entries = feed.log.after(after, BATCH_ENTRIES)
-        size = 0
-        for index, entry in enumerate(entries):
-            size += len(entry.payload)
-            if size > BATCH_BYTES and index:
-                return entries[:index]
-        return entries
-
     def _observe(self, entries: list[Entry], readers: int) -> None:
         now = time.time()
         for entry in entries:
             self._stats.delivery_seconds.observe(max(0.0, now - entry.at), readers)
 
-    def _advance(self, walk: _Walk, stop: float) -> bool:
+    # The hot loop: a call for each reader is what it does without.
+    def _advance(self, walk: _Walk, stop: float) -> bool:  # noqa: C901
         """Serve the walk's readers until done (True) or `stop` (perf_counter seconds)."""
         topic, wire, members = walk.topic, walk.wire, walk.members
         delivered = self._stats.delivered
         present = topic.members
-        is_inbox = not topic.name.startswith("/")
+        is_inbox = topic.is_inbox
         clock = time.perf_counter
         index = walk.index
         end = len(members)
@@ -280,106 +274,56 @@ class Hub:
                 if not stream.writable:
                     session.fall_behind(topic, wire.after)
                     continue
-                stream.send_frame(wire.frame)
-                delivered["websocket"] += wire.count
+                transport = stream.transport
+                if transport == "websocket":
+                    cast("WebSocketConnection", stream).send_frame(wire.frame)
+                else:
+                    form = cast("EventStream", stream).form
+                    if is_inbox:
+                        form = inbox_form(form)
+                    elif form == MESSAGES:
+                        self._lagging.note(session, topic)
+                    cast("EventStream", stream).send_chunk(wire.chunk(form))
+                delivered[transport] += wire.count
             elif session.poll is not None:
+                delivered[session.poll.transport] += wire.count
                 self._answer_poll(session, wire.joined)
-                delivered["long-polling"] += wire.count
             else:
                 session.fall_behind(topic, wire.after)
                 continue
             if is_inbox:
-                self._consumed[session] = topic
+                self._lagging.note(session, topic)
             if not index % CLOCK_EVERY and clock() > stop:
                 walk.index = index
                 return False
         return True
 
-    def _answer_poll(self, session: Session, joined: bytes, fields: bytes = b"") -> None:
-        """Spend the held poll on `joined` (JSON objects, comma-separated; may be empty)."""
-        poll = session.poll
-        if poll is None:
-            return
-        session.poll = None
-        reply = connect_reply(session.connect_id or b"", self.gap_notice(session) + fields)
-        session.connect_id = None
-        poll.respond_json(b"[%b,%b]" % (joined, reply) if joined else b"[%b]" % reply)
+    def _answer_poll(self, session: Session, joined: bytes, fields: bytes | None = None) -> None:
+        """Answer the held connect with `joined` (JSON objects, comma-separated; may be empty)."""
+        if fields is None:
+            fields = self._connect_fields(session)
+        reply = connect_reply(session.connect_id or b"", fields)
+        body = b"[%b,%b]" % (joined, reply) if joined else b"[%b]" % reply
+        poll, session.poll, session.connect_id = session.poll, None, None
+        if poll is not None:
+            poll.respond_json(body)
+        elif session.stream is not None:
+            cast("WebSocketConnection", session.stream).send_text(body)
         self._poll_answered(session)
 
-    def release_poll(self, session: Session, fields: bytes = b"") -> None:
-        """Answer the held poll, if any, with nothing but its reply and extra JSON `fields`."""
-        self._answer_poll(session, b"", fields)
+    def release_poll(self, session: Session, fields: bytes | None = None) -> None:
+        """Answer the held poll, if any, with nothing but its reply.
 
-    @staticmethod
-    def gap_notice(session: Session) -> bytes:
-        """JSON fields that tell the client of gaps; empty where there are none."""
-        if not session.gaps:
-            return b""
-        names = b",".join(quote(channel) for channel in session.gaps)
-        session.gaps = ()
-        return b',"ext":{"gaps":[%b]}' % names
-
-    # -- readers that lag ---------------------------------------------------------
-
-    def pending(self, session: Session) -> bytes:
-        """Entries that `session` has not been served, up to a batch; it counts as served.
-
-        Comma-separated JSON objects; empty where it is level.
+        `fields`: JSON that it carries instead of what is due (each after a comma).
         """
-        if session.behind is None:
-            return b""
-        parts: list[bytes] = []
-        size = 0
-        for topic, offset in list(session.behind.items()):
-            feed = topic.feed
-            if feed is None or offset > topic.flushed:
-                continue  # it joined ahead of the flush; the flush will pass it
-            if not feed.log.covers(offset):
-                self._report_gap(session, topic)
-                offset = max(offset, feed.log.first - 1)  # noqa: PLW2901
-            entries = [e for e in self._read(feed, offset) if e.offset <= topic.flushed]
-            upto = entries[-1].offset if entries else offset
-            if upto >= topic.flushed:
-                session.level_with(topic)
-            else:
-                session.behind[topic] = upto
-            if entries:
-                parts.extend(entry.payload for entry in entries)
-                size += sum(len(entry.payload) for entry in entries)
-                if not topic.name.startswith("/"):
-                    self._consumed[session] = topic
-            if size > BATCH_BYTES:
-                break
-        if parts:
-            self._stats.delivered["websocket" if session.stream else "long-polling"] += len(parts)
-        return b",".join(parts)
-
-    def catch_up(self, session: Session) -> None:
-        """Serve a lagging session as much as its connection takes now."""
-        stream = session.stream
-        if stream is None:
-            if session.poll is not None and (session.behind or session.gaps):
-                joined = self.pending(session)
-                if joined or session.gaps:
-                    self._answer_poll(session, joined)
-            return
-        while session.behind is not None and stream.writable and session.stream is stream:
-            joined = self.pending(session)
-            if not joined:
-                break
-            stream.send_text(b"[%b]" % joined)
-        if session.gaps and session.connect_id is not None and stream.writable:
-            reply = connect_reply(session.connect_id, self.gap_notice(session))
-            session.connect_id = None
-            stream.send_text(b"[%b]" % reply)
-            self._poll_answered(session)
+        if session.poll is not None:
+            self._answer_poll(session, b"", fields)
 
     # -- what has been read ---------------------------------------------------------
 
     def tell_consumed(self) -> None:
         """Tell homes how far inboxes have been read, so that their logs can be dropped."""
-        consumed, self._consumed = self._consumed, {}
-        for session, topic in consumed.items():
+        for session, topic in self._lagging.consumed().items():
             feed = topic.feed
             if feed is None or self._find_session(session.address) is not session:
                 continue
@@ -388,3 +332,16 @@ class Hub:
                 self.topics.pop(topic.name, None)
             cursor = Cursor(feed.last.epoch, served)
             self._cluster.consumed(session.address, session.generation, ((topic.name, cursor),))
+
+    def _tell_position(self, session: Session) -> None:
+        stream = session.stream
+        if stream is None or stream.transport != "sse" or not stream.writable:
+            return  # (a full one has lost nothing: it is behind, and will move)
+        stream = cast("EventStream", stream)
+        if stream.form != ARRAYS:
+            stream.send_chunk(stream_chunk(events.position(self.position_id(session, stream))))
+
+    def position_id(self, session: Session, stream: EventStream) -> bytes:
+        """Where the reader of `stream` stands, as an event id."""
+        reader = stream.reader
+        return event_ids.position_id(reader.session, reader.channels, dict(self.cursors(session)))

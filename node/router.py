@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from node.bayeux.callback import CallbackPoll
 from node.bayeux.relay import Outbound
 from node.demo import asset
 from node.http import error_body
@@ -11,14 +12,16 @@ from node.session import Session
 
 if TYPE_CHECKING:
     from node.api.application import Application
-    from node.bayeux.http import LongPolling
+    from node.bayeux.http import HttpTransports
     from node.bayeux.relay import Relays
     from node.bayeux.sessions import Sessions
     from node.bayeux.websocket import BayeuxWebSocket
     from node.cluster.driver import Cluster
     from node.http import Head, HttpConnection
+    from node.sse.handler import EventReaders
 
 _MOUNTS = ("/bayeux", "/cometd")
+_EVENTS = "/sse"
 _NOT_IN_RING = error_body("unavailable", "this node has no ring yet, retry", retry=True)
 _CSP = (
     "default-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none';"
@@ -36,6 +39,8 @@ def route_of(path: str) -> str:
     first, _, rest = path[1:].partition("/")
     if first in {"bayeux", "cometd"}:
         return "bayeux"
+    if path == _EVENTS:
+        return "sse"
     if first == "api":
         return f"api/{rest}" if rest in {"publish", "send", "batch", "locate", "ring"} else "other"
     return "page" if asset(path) is not None else "other"
@@ -47,8 +52,9 @@ class Router:
     def __init__(
         self,
         cluster: Cluster,
-        long_polling: LongPolling,
+        http: HttpTransports,
         websocket: BayeuxWebSocket,
+        readers: EventReaders,
         application: Application,
         sessions: Sessions,
         relays: Relays,
@@ -56,8 +62,9 @@ class Router:
         demo: bool,
     ) -> None:
         self._cluster = cluster
-        self._long_polling = long_polling
+        self._http = http
         self._websocket = websocket
+        self._readers = readers
         self._application = application
         self._sessions = sessions
         self._relays = relays
@@ -67,15 +74,24 @@ class Router:
         path = head.path
         if path.startswith(_MOUNTS) and (len(path) == len(_MOUNTS[0]) or path[7] == "/"):
             if self._cluster.view is None:
-                conn.respond(503, _NOT_IN_RING, headers=(("Retry-After", "1"),))
+                self._put_off(conn)
             elif head.upgrade == "websocket":
-                conn.upgrade(head, self._websocket)
+                self._websocket.open(conn, head)
             else:
-                self._long_polling.handle(conn, head, body)
+                self._http.handle(conn, head, body)
+        elif path == _EVENTS:
+            if self._cluster.view is None:
+                self._put_off(conn)
+            else:
+                self._readers.handle(conn, head)
         elif path.startswith("/api/"):
             self._application.handle(conn, head, body)
         else:
             self._page(conn, head)
+
+    @staticmethod
+    def _put_off(conn: HttpConnection) -> None:
+        conn.respond(503, _NOT_IN_RING, headers=(("Retry-After", "1"),))
 
     def _page(self, conn: HttpConnection, head: Head) -> None:
         found = asset(head.path) if self._demo else None
@@ -90,12 +106,11 @@ class Router:
             conn.respond(200, content, content_type, headers=_PAGE_HEADERS)
 
     def connection_lost(self, conn: HttpConnection) -> None:
-        owner = conn.owner
-        conn.owner = None
+        poll: HttpConnection | CallbackPoll = conn
+        if isinstance(conn.owner, CallbackPoll):
+            poll, conn.owner = conn.owner, None
+        owner, poll.owner = poll.owner, None
         if isinstance(owner, Session):
-            self._sessions.connection_lost(owner, conn)
+            self._sessions.connection_lost(owner, poll)
         elif isinstance(owner, Outbound):
             self._relays.cancel(owner)
-
-    def handle_writable(self, conn: HttpConnection) -> None:
-        """Long polls are one answer each: nothing waits for the socket to drain."""

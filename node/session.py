@@ -7,15 +7,22 @@ served; a session that is level everywhere has none.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:
+    from node.http import EventStream
     from node.topic import Topic
     from node.websocket.connection import WebSocketConnection
+
+    Stream: TypeAlias = WebSocketConnection | EventStream
 
 
 class PollSink(Protocol):
     """Where the answer to one held `/meta/connect` goes: a socket, or another node."""
+
+    @property
+    def transport(self) -> str:
+        """The label under which what it delivers is counted."""
 
     def respond_json(self, body: bytes) -> None:
         """Answer 200 with a JSON body. Never raises for a client that has gone."""
@@ -25,12 +32,18 @@ class PollSink(Protocol):
 
 
 class Session:
-    """One client's state on its edge. At most one of `poll` and `stream` is set."""
+    """One client's state on its edge.
+
+    Deliveries go to `stream` where there is one, else they spend `poll`. Both
+    are set only for a client that reads events and sends its connects apart.
+    """
 
     __slots__ = (
         "address",
+        "advise",
         "armed",
         "behind",
+        "binding",
         "connect_id",
         "deadline",
         "gaps",
@@ -40,12 +53,14 @@ class Session:
         "topics",
     )
 
-    def __init__(self, address: str, generation: int) -> None:
+    def __init__(self, address: str, generation: int, binding: bytes = b"") -> None:
         self.address = address
         self.generation = generation
+        self.binding = binding  # the mark of its browser (`node.bayeux.binding`)
         self.poll: PollSink | None = None  # a held long poll
-        self.stream: WebSocketConnection | None = None
+        self.stream: Stream | None = None
         self.connect_id: bytes | None = None  # raw JSON id of the held connect; None: none held
+        self.advise = False  # the next connect reply carries the server's advice
         self.topics: tuple[Topic, ...] = ()  # what it subscribes to
         self.behind: dict[Topic, int] | None = None  # offset served, where not level
         self.gaps: tuple[str, ...] = ()  # channels with a gap the client is still to be told of

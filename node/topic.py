@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from node.http.responses import stream_chunk
+from node.sse import events
 from node.websocket import text_frame
 
 if TYPE_CHECKING:
@@ -13,18 +15,46 @@ if TYPE_CHECKING:
     from pubsub.feed import Feed
     from pubsub.messages import Entry, Failed, Joined
 
+BATCH_ENTRIES: Final = 1_000  # entries in one response or frame
+BATCH_BYTES: Final = 256 * 1024
+
+# What a stream of server-sent events carries (`EventStream.form`).
+ARRAYS: Final = 0  # Bayeux messages, a batch an event
+NUMBERED: Final = 1  # one channel: an event a message, with its position
+MESSAGES: Final = 2  # several channels: an event a message; positions come apart
+
+
+def read(feed: Feed, after: int) -> list[Entry]:
+    """A batch of what follows offset `after`."""
+    entries = feed.log.after(after, BATCH_ENTRIES)
+    size = 0
+    for index, entry in enumerate(entries):
+        size += len(entry.payload)
+        if size > BATCH_BYTES and index:
+            return entries[:index]
+    return entries
+
 
 class Wire:
     """A run of entries as bytes: built once a form, shared by every reader."""
 
-    __slots__ = ("_frame", "after", "count", "joined", "upto")
+    __slots__ = ("_chunks", "_entries", "_frame", "_joined", "after", "count", "upto")
 
     def __init__(self, after: int, entries: Sequence[Entry]) -> None:
         self.after = after
         self.upto = entries[-1].offset
         self.count = len(entries)
-        self.joined = b",".join([entry.payload for entry in entries])
+        self._entries = entries
+        self._joined: bytes | None = None
         self._frame: bytes | None = None
+        self._chunks: dict[int, bytes] = {}
+
+    @property
+    def joined(self) -> bytes:
+        """JSON objects, comma-separated."""
+        if self._joined is None:
+            self._joined = b",".join([entry.payload for entry in self._entries])
+        return self._joined
 
     @property
     def frame(self) -> bytes:
@@ -32,6 +62,21 @@ class Wire:
         if self._frame is None:
             self._frame = text_frame(b"[%b]" % self.joined)
         return self._frame
+
+    def chunk(self, form: int) -> bytes:
+        """A chunk of a stream of events, in one of the forms above."""
+        chunk = self._chunks.get(form)
+        if chunk is None:
+            chunk = self._chunks[form] = stream_chunk(self.events(form))
+        return chunk
+
+    def events(self, form: int) -> bytes:
+        """The same, not yet a chunk."""
+        if form == ARRAYS:
+            return events.array(self.joined)
+        if form == NUMBERED:
+            return events.numbered(self._entries)
+        return events.messages(self._entries)
 
 
 class Topic:
@@ -46,3 +91,8 @@ class Topic:
         self.members: dict[Session, None] = {}
         self.waiting: list[Callable[[Joined | Failed], None]] = []
         self.alone: tuple[Topic, ...] = (self,)  # shared by all sessions with this one topic
+
+    @property
+    def is_inbox(self) -> bool:
+        """The direct messages of one session."""
+        return not self.name.startswith("/")

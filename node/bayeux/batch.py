@@ -37,6 +37,7 @@ class Batch:
         "_next",
         "_pending",
         "_running",
+        "binding",
         "held",
         "messages",
         "poll",
@@ -53,11 +54,14 @@ class Batch:
         *,
         poll: PollSink | None = None,
         stream: WebSocketConnection | None = None,
+        binding: bytes = b"",
     ) -> None:
+        """`binding`: what a session that is made in this batch is bound to."""
         self.messages = messages
         self.session = session
         self.poll = poll
         self.stream = stream
+        self.binding = binding
         self.replies: list[bytes | None] = [None] * len(messages)
         self.held = False  # the request became a held poll: somebody else answers it
         self._dispatch = dispatch

@@ -108,11 +108,12 @@ def reply(message: ClientMessage, fields: bytes, *, successful: bool = True) -> 
     )
 
 
-def connect_reply(echoed_id: bytes, fields: bytes = b"") -> bytes:
-    """The answer to `/meta/connect`; `echoed_id` is raw JSON or empty."""
+def connect_reply(echoed_id: bytes, fields: bytes = b"", *, successful: bool = True) -> bytes:
+    """The answer to `/meta/connect`; `echoed_id` is raw JSON or empty, `fields` as in `reply`."""
     if echoed_id:
-        return b'{"channel":"/meta/connect","successful":true,"id":%b%b}' % (echoed_id, fields)
-    return b'{"channel":"/meta/connect","successful":true%b}' % fields
+        fields = b',"id":%b%b' % (echoed_id, fields)
+    told = b"true" if successful else b"false"
+    return b'{"channel":"/meta/connect","successful":%b%b}' % (told, fields)
 
 
 def error_reply(

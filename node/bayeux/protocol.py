@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from node.bayeux import channels
+from node.bayeux.advice import advice
 from node.bayeux.batch import Batch
 from node.bayeux.channels import Kind, kind_of
+from node.bayeux.connects import EVENT_SOURCE
 from node.bayeux.messages import ClientMessage, delivery, error_reply, quote, reply
+from node.bayeux.subscribing import names_of, refusal_of
 from pubsub.errors import RETRYABLE, Code
 from pubsub.messages import Appended, Failed
 from pubsub.sessions import address_for, parse_secret
@@ -33,7 +36,13 @@ if TYPE_CHECKING:
 
 _NODES_TOLD = 16  # client addresses in a handshake reply
 MAX_SUBSCRIPTIONS = 10_000  # of one session
-CONNECTION_TYPES = ("websocket", "long-polling")
+CONNECTION_TYPES = (
+    "websocket",
+    EVENT_SOURCE,
+    "long-polling",
+    "cross-origin-long-polling",  # Faye's name for long-polling with CORS
+    "callback-polling",
+)
 _REHANDSHAKE = b'{"reconnect":"handshake","interval":0}'
 _RETRY = b'{"reconnect":"retry","interval":1000}'
 _NONE = b'{"reconnect":"none"}'
@@ -62,14 +71,7 @@ class Protocol:
         self._config = config
         self._stats = stats
         self._serial = itertools.count(1)
-        self._handshake_advice = msgspec.json.encode(
-            {
-                "reconnect": "retry",
-                "interval": int(config.interval * 1000),
-                "timeout": int(config.timeout * 1000),
-                "maxInterval": int(config.max_interval * 1000),
-            }
-        )
+        self._handshake_advice = advice(config)
         self._handlers: dict[str, Callable[[Batch, int, ClientMessage], None]] = {
             channels.META_HANDSHAKE: self._handshake,
             channels.META_CONNECT: self._connect,
@@ -85,9 +87,14 @@ class Protocol:
         *,
         poll: PollSink | None = None,
         stream: WebSocketConnection | None = None,
+        binding: bytes = b"",
     ) -> Batch:
-        """A batch to `run()`; `session` is the local one its messages name, if any."""
-        return Batch(messages, session, self._dispatch, poll=poll, stream=stream)
+        """A batch to `run()`; `session` is the local one its messages name, if any.
+
+        It has been checked that who sends them may use it (`node.bayeux.binding`);
+        `binding` is for the session that a handshake among them makes.
+        """
+        return Batch(messages, session, self._dispatch, poll=poll, stream=stream, binding=binding)
 
     def message_id(self) -> str:
         """An id for a message whose sender gave none: unique in the cluster."""
@@ -167,7 +174,7 @@ class Protocol:
                 self._sessions.adopt_stream(result, batch.stream)
             batch.reply(index, self._welcome(message, secret, address))
 
-        self._sessions.open(address, opened)
+        self._sessions.open(address, batch.binding, opened)
 
     def _welcome(self, message: ClientMessage, secret: str, address: str) -> bytes:
         me = self._cluster.me
@@ -214,7 +221,7 @@ class Protocol:
         session = batch.session
         if session is None:
             raise AssertionError("dispatched without a session")
-        names = self._names(message)
+        names = names_of(message)
         refused = self._refusal(session, names)
         if refused is not None:
             self._fail(batch, index, message, *refused)
@@ -228,7 +235,7 @@ class Protocol:
         session = batch.session
         if session is None:
             raise AssertionError("dispatched without a session")
-        names = self._names(message)
+        names = names_of(message)
         held = {topic.name: topic for topic in session.topics}
         missing = [name for name in names if name not in held]
         if missing or not names:
@@ -244,27 +251,14 @@ class Protocol:
         )
 
     @staticmethod
-    def _names(message: ClientMessage) -> list[str]:
-        asked = message.subscription
-        if asked is None:
-            return []
-        return list(dict.fromkeys([asked] if isinstance(asked, str) else asked))
-
-    def _refusal(self, session: Session, names: list[str]) -> tuple[int, str, str] | None:
-        """Why `session` may not subscribe to `names`: (code, arguments, text)."""
+    def _refusal(session: Session, names: list[str]) -> tuple[int, str, str] | None:
+        """Why `session` may not subscribe to `names`: (code, argument, text)."""
         if not names:
             return 400, "", "subscription missing"
-        for name in names:
-            kind = kind_of(name)
-            if kind is Kind.INVALID:
-                return 405, name, "invalid channel"
-            if kind is Kind.META:
-                return 403, name, "meta channels are closed to clients"
-            if kind is Kind.PATTERN:
-                return 403, name, "wildcard channels are not served yet"
-        if len(session.topics) + len(names) > MAX_SUBSCRIPTIONS:
+        refusal = refusal_of(names)
+        if refusal is None and len(session.topics) + len(names) > MAX_SUBSCRIPTIONS:
             return 413, "", "too many subscriptions"
-        return None
+        return refusal
 
     def _each(
         self,

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import itertools
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import structlog
 import trio
 
+from node.bayeux.binding import admits
 from node.bayeux.messages import decode_batch
 from node.cluster.messages import Relay, RelayCancel, Relayed, RelayMiss
 from node.errors import RemoteProtocolError
@@ -24,29 +25,39 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dht.ids import NodeId
+    from node.bayeux.callback import CallbackPoll
     from node.bayeux.protocol import Protocol
     from node.bayeux.sessions import Sessions
     from node.cluster.driver import Cluster
     from node.http import HttpConnection
     from node.session import Session
 
+    Poll: TypeAlias = "HttpConnection | CallbackPoll | Claim"
+
 log = structlog.get_logger()
 
 _KNOWN_EDGES = 20_000  # remembered sessions that live elsewhere than at home
 _TRIES = 6
 _RETRY_SECONDS = 0.25  # between tries; together about as long as a takeover may take
+_UNKNOWN = 402  # the status that says: no such session for you
 _UNAVAILABLE = b'{"error":{"code":"unavailable","message":"not now, retry","retry":true}}'
+
+
+def admits_to(session: Session, mark: bytes, transport: str) -> bool:
+    """Whether a request with `mark` may use `session`."""
+    return admits(session.binding, mark, websocket=transport == "websocket")
 
 
 class Outbound:
     """A client's request waiting for another node's answer."""
 
-    __slots__ = ("address", "body", "conn", "request", "to", "tries")
+    __slots__ = ("address", "body", "conn", "mark", "request", "to", "tries")
 
-    def __init__(self, conn: HttpConnection, address: str, body: bytes) -> None:
+    def __init__(self, conn: Poll, address: str, body: bytes, mark: bytes) -> None:
         self.conn = conn
         self.address = address
         self.body = body
+        self.mark = mark
         self.request = 0
         self.to: NodeId = b""
         self.tries = 0
@@ -55,12 +66,13 @@ class Outbound:
 class Inbound:
     """The poll sink of a request that another node relayed here."""
 
-    __slots__ = ("_relays", "node", "request", "session")
+    __slots__ = ("_relays", "node", "request", "session", "transport")
 
-    def __init__(self, relays: Relays, node: NodeId, request: int, session: Session) -> None:
+    def __init__(self, relays: Relays, node: NodeId, relay: Relay, session: Session) -> None:
         self._relays = relays
         self.node = node
-        self.request = request
+        self.request = relay.request
+        self.transport = relay.transport
         self.session = session
 
     def respond_json(self, body: bytes) -> None:
@@ -68,6 +80,45 @@ class Inbound:
 
     def respond(self, status: int, body: bytes) -> None:
         self._relays.answer(self, status, body)
+
+
+class Claim:
+    """A stream opened here wants a session that lives elsewhere; stands where a client's poll does.
+
+    Before the session is moved its edge is asked (a relayed request without a
+    body) whether who opened the stream may have it: a thief of its id must not
+    even disturb it.
+    """
+
+    __slots__ = ("_address", "_on_done", "_sessions", "owner", "transport")
+
+    def __init__(
+        self,
+        sessions: Sessions,
+        address: str,
+        transport: str,
+        on_done: Callable[[Session | Failed], None],
+    ) -> None:
+        self._sessions = sessions
+        self._address = address
+        self._on_done = on_done
+        self.transport = transport
+        self.owner: object | None = None
+
+    def respond_json(self, body: bytes) -> None:
+        """The edge agrees: the session moves."""
+        del body
+        self._sessions.resume(self._address, self._on_done)
+
+    def respond(self, status: int, body: bytes) -> None:
+        """The edge does not, or nobody can be asked now."""
+        del body
+        code = Code.UNKNOWN_SESSION if status == _UNKNOWN else Code.UNAVAILABLE
+        self._on_done(Failed(0, code))
+
+    def settle(self, session: Session | None) -> None:
+        """There was nobody to ask: the session is here already, or nowhere."""
+        self._on_done(session if session is not None else Failed(0, Code.UNKNOWN_SESSION))
 
 
 class Relays:
@@ -91,9 +142,9 @@ class Relays:
 
     # -- this node has the client ---------------------------------------------
 
-    def forward(self, conn: HttpConnection, address: str, body: bytes) -> None:
-        """Have `body` handled where the session `address` lives."""
-        outbound = Outbound(conn, address, body)
+    def forward(self, conn: Poll, address: str, body: bytes, mark: bytes) -> None:
+        """Have `body` handled where the session `address` lives; `mark` is what it is shown."""
+        outbound = Outbound(conn, address, body, mark)
         conn.owner = outbound
         self._try(outbound)
 
@@ -125,7 +176,14 @@ class Relays:
     def _post(self, outbound: Outbound, edge: NodeId) -> bool:
         outbound.request = next(self._serial)
         outbound.to = edge
-        if not self._cluster.post(edge, Relay(outbound.request, outbound.address, outbound.body)):
+        relay = Relay(
+            outbound.request,
+            outbound.address,
+            outbound.body,
+            outbound.mark,
+            outbound.conn.transport,
+        )
+        if not self._cluster.post(edge, relay):
             return False
         self._outbound[outbound.request] = outbound
         return True
@@ -158,7 +216,12 @@ class Relays:
 
     def _answer_locally(self, outbound: Outbound, session: Session | None) -> None:
         conn = outbound.conn
+        if session is not None and not admits_to(session, outbound.mark, conn.transport):
+            session = None
         conn.owner = session
+        if isinstance(conn, Claim):
+            conn.settle(session)
+            return
         self._protocol.batch(decode_batch(outbound.body), session, poll=conn).run()
 
     @staticmethod
@@ -228,7 +291,12 @@ class Relays:
         if session is None:
             self._cluster.post(sender, self._miss(relay))
             return
-        inbound = Inbound(self, sender, relay.request, session)
+        admitted = session if admits_to(session, relay.mark, relay.transport) else None
+        if not relay.body:
+            status = _UNKNOWN if admitted is None else 200
+            self._cluster.post(sender, Relayed(relay.request, status, b""))
+            return
+        inbound = Inbound(self, sender, relay, session)
         try:
             messages = decode_batch(relay.body)
         except RemoteProtocolError as error:  # the sender has decoded it: it speaks another wire
@@ -236,7 +304,7 @@ class Relays:
             inbound.respond(400, b"")
             return
         self._inbound[sender, relay.request] = inbound
-        self._protocol.batch(messages, session, poll=inbound).run()
+        self._protocol.batch(messages, admitted, poll=inbound).run()
 
     def _miss(self, relay: Relay) -> RelayMiss:
         record = self._cluster.record(relay.address)
@@ -253,6 +321,13 @@ class Relays:
         if self._inbound.pop((inbound.node, inbound.request), None) is not None or status != 200:
             self._cluster.post(inbound.node, Relayed(inbound.request, status, body))
 
-    def resume_for_stream(self, address: str, on_done: Callable[[Session | Failed], None]) -> None:
-        """A WebSocket opened here names a session that lives elsewhere: it moves here."""
-        self._sessions.resume(address, on_done)
+    def claim(
+        self,
+        address: str,
+        mark: bytes,
+        transport: str,
+        on_done: Callable[[Session | Failed], None],
+    ) -> None:
+        """A stream opened here names a session that lives elsewhere: it moves here, if it may."""
+        claim = Claim(self._sessions, address, transport, on_done)
+        self.forward(claim, address, b"", mark)

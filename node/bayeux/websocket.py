@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
+from node.bayeux.binding import mark_of
 from node.bayeux.http import named_session
 from node.bayeux.messages import ClientMessage, decode_batch
+from node.bayeux.relay import admits_to
 from node.errors import RemoteProtocolError
+from node.http.responses import error_body
 from node.session import Session
 from node.websocket import CloseCode
 from pubsub.errors import Code
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
     from node.bayeux.protocol import Protocol
     from node.bayeux.relay import Relays
     from node.bayeux.sessions import Sessions
+    from node.http import Head, HttpConnection
+    from node.http.origins import Origins
     from node.stats import Stats
     from node.websocket import WebSocketConnection
 
@@ -24,12 +29,25 @@ class BayeuxWebSocket:
     """Receives the frames of every Bayeux WebSocket of the node."""
 
     def __init__(
-        self, protocol: Protocol, sessions: Sessions, relays: Relays, stats: Stats
+        self,
+        protocol: Protocol,
+        sessions: Sessions,
+        relays: Relays,
+        stats: Stats,
+        origins: Origins,
     ) -> None:
         self._protocol = protocol
         self._sessions = sessions
         self._relays = relays
         self._stats = stats
+        self._origins = origins
+
+    def open(self, conn: HttpConnection, head: Head) -> None:
+        """Answer a handshake request; no CORS guards it, so pages are checked here."""
+        if self._origins.allows(head):
+            conn.upgrade(head, self).mark = mark_of(head)
+        else:
+            conn.respond(403, error_body("forbidden", "pages of this origin may not talk to me"))
 
     def handle_text(self, ws: WebSocketConnection, text: bytes) -> None:
         try:
@@ -43,25 +61,31 @@ class BayeuxWebSocket:
             return
         session = self._sessions.get(address)
         if session is not None:
-            self._run(ws, messages, session)
+            self._run_for(ws, messages, session)
             return
 
         def resumed(result: Session | Failed) -> None:
             if not isinstance(result, Failed):
-                self._run(ws, messages, result)
+                self._run_for(ws, messages, result)
             elif result.code == Code.UNKNOWN_SESSION:
                 self._run(ws, messages, None)
             else:  # only a serving home may call a session unknown
                 ws.close_with(CloseCode.TRY_AGAIN_LATER, "not now, retry")
 
-        self._relays.resume_for_stream(address, resumed)
+        self._relays.claim(address, ws.mark, ws.transport, resumed)
+
+    def _run_for(
+        self, ws: WebSocketConnection, messages: list[ClientMessage], session: Session
+    ) -> None:
+        admitted = ws.owner is session or admits_to(session, ws.mark, ws.transport)
+        self._run(ws, messages, session if admitted else None)
 
     def _run(
         self, ws: WebSocketConnection, messages: list[ClientMessage], session: Session | None
     ) -> None:
         if ws.closed:
             return
-        self._protocol.batch(messages, session, stream=ws).run()
+        self._protocol.batch(messages, session, stream=ws, binding=ws.mark).run()
 
     def handle_writable(self, ws: WebSocketConnection) -> None:
         """The kernel takes more: read on from the log."""

@@ -68,6 +68,21 @@ def serve(
     max_sessions: Annotated[
         str | None, _option("max-sessions", "Clients", "Sessions on this node [1000000].")
     ] = None,
+    multi_session_interval: Annotated[
+        str | None,
+        _option("multi-session-interval", "Clients", "Seconds between polls of a second tab [2]."),
+    ] = None,
+    hosts: Annotated[
+        str | None, _option("hosts", "Clients", "HOST[:PORT],… told to clients, to go to [none].")
+    ] = None,
+    allowed_origins: Annotated[
+        str | None,
+        _option("allowed-origins", "Clients", "https://HOST,… of pages, * or same-origin [*]."),
+    ] = None,
+    keep_alive: Annotated[
+        str | None,
+        _option("keep-alive", "Clients", "Seconds between comments on event streams [25]."),
+    ] = None,
     peer: Annotated[
         str | None, _option("peer", "Ring", "HOST:PORT for links from nodes [127.0.0.1:7400].")
     ] = None,

@@ -17,6 +17,8 @@ class Relay(msgspec.Struct, frozen=True, array_like=True, tag=96):
     request: int
     address: str
     body: bytes
+    mark: bytes = b""  # what the client showed of its browser (`node.bayeux.binding`)
+    transport: str = "long-polling"  # the label under which deliveries to it are counted
 
 
 class Relayed(msgspec.Struct, frozen=True, array_like=True, tag=97):

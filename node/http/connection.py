@@ -11,13 +11,17 @@ from typing import TYPE_CHECKING, Protocol
 
 from node.errors import LocalProtocolError, RemoteProtocolError, SlowConsumerError
 from node.http import responses
-from node.http.reader import BUSY, PENDING, READING, SPENT, STREAMING, RequestReader
+from node.http.events import EventStream
+from node.http.reader import BUSY, PENDING, READING, SPENT, RequestReader
 from node.http.responses import JSON, Headers
 from node.websocket.connection import WebSocketConnection
 from node.websocket.handshake import accept
 
 if TYPE_CHECKING:
+    from node.connection import ClientSocket
+    from node.http.events import EventReceiver
     from node.http.head import Head
+    from node.http.service import HttpService
     from node.websocket.connection import WebSocketReceiver
 
 
@@ -25,7 +29,7 @@ class HttpHandler(Protocol):
     """What the protocol above gives to the bytes below. Nothing here may wait."""
 
     def handle_request(self, conn: HttpConnection, head: Head, body: bytes) -> None:
-        """Must lead to exactly one respond…, start_stream or upgrade, now or later.
+        """Must lead to exactly one respond…, start_events or upgrade, now or later.
 
         A RemoteProtocolError raised here is answered with its status.
         """
@@ -36,19 +40,26 @@ class HttpHandler(Protocol):
         Called once, also after this side's own `close()`: then not from within it.
         """
 
-    def handle_writable(self, conn: HttpConnection) -> None:
-        """A stream's kept tail has drained."""
-
 
 class HttpConnection(RequestReader):
     """A client connection that speaks HTTP/1.1."""
 
-    __slots__ = ()
+    __slots__ = ("_lines",)
+
+    transport = "long-polling"  # what it is to the protocol above, as a held poll
+
+    def __init__(self, service: HttpService, sock: ClientSocket) -> None:
+        super().__init__(service, sock)
+        self._lines = b""  # more header lines for the answer to the outstanding request
 
     @property
     def outstanding(self) -> bool:
         """A request waits for its answer."""
         return self._state == BUSY
+
+    def add_headers(self, lines: bytes) -> None:
+        """Header lines, each ended by CRLF, for the answer to the outstanding request."""
+        self._lines += lines
 
     def respond_prebuilt(self, data: bytes) -> None:
         """Answer with a whole response (head and body), which many connections may share.
@@ -62,6 +73,9 @@ class HttpConnection(RequestReader):
             return
         shape = head.shape
         self._service.count(shape.path, int(data[9:12]))
+        if self._lines:
+            data = responses.with_lines(data, self._lines)
+            self._lines = b""
         if not shape.plain or self._service.draining:
             self._respond_unusual(head, data)
             return
@@ -86,35 +100,24 @@ class HttpConnection(RequestReader):
         """Answer with a JSON error body."""
         self.respond(status, responses.error_body(code, message, retry))
 
-    def start_stream(self, content_type: str, headers: Headers = ()) -> None:
-        """Begin a 200 response without a length: chunked, or until close for HTTP/1.0."""
+    def start_events(self, receiver: EventReceiver, first: bytes) -> EventStream:
+        """Answer 200 with a stream of events that begins with `first`.
+
+        This object is then spent. Raises LocalProtocolError if no request is outstanding.
+        """
         head = self._head
-        if self._state != BUSY or head is None:
-            self._refuse_answer()
-            return
-        chunked = head.http_version == "1.1"
+        if self._state != BUSY or head is None or self.closed:
+            raise LocalProtocolError("no request is outstanding")
         self._service.count(head.path, 200)
-        self.send(responses.stream_start(content_type, headers, chunked=chunked))
-        self._state = STREAMING
-
-    def send_chunk(self, chunk: bytes) -> bool:
-        """Send a prebuilt `stream_chunk`, which many readers may share. As `send`."""
-        head = self._head
-        if self._state != STREAMING or head is None:
-            return False
-        return self.send(chunk if head.http_version == "1.1" else responses.unchunk(chunk))
-
-    def end_stream(self) -> None:
-        """The stream is complete; the connection may then serve another request."""
-        head = self._head
-        if self._state != STREAMING or head is None:
-            return
-        if head.http_version == "1.1":
-            try:
-                self.send(responses.LAST_CHUNK)
-            except SlowConsumerError:
-                self.close()
-        self._answered(head, last=not head.keep_alive or self._service.draining)
+        stats = self._service.stats
+        stats.connections["http"] -= 1
+        stats.connections["sse"] += 1
+        self._state = SPENT
+        stream = EventStream(self.reactor, self.sock, receiver, self._service.settings)
+        stream.take_over(self)
+        lines, self._lines = self._lines, b""
+        stream.start(first, lines, chunked=head.http_version == "1.1")
+        return stream
 
     def upgrade(
         self,
@@ -181,9 +184,7 @@ class HttpConnection(RequestReader):
             self.reactor.again(self)
 
     def on_drained(self) -> None:
-        if self._state == STREAMING:
-            self._service.handler.handle_writable(self)
-        elif self._state == PENDING:
+        if self._state == PENDING:
             self.reactor.again(self)
 
     def on_failure(self, error: Exception) -> None:
@@ -195,7 +196,7 @@ class HttpConnection(RequestReader):
             self.close()
 
     def on_lost(self) -> None:
-        due = self._state in {BUSY, STREAMING} or self.owner is not None
+        due = self._state == BUSY or self.owner is not None
         self._state = SPENT
         self._head = self._body = None
         self._partial = b""

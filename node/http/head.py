@@ -21,12 +21,15 @@ if TYPE_CHECKING:
 MAX_KEPT: Final = 512  # characters of a head worth remembering
 CHUNKED: Final = -1  # the content length of a body that says its length as it goes
 _ABSOLUTE: Final = re.compile(r"https?://[^/?#]*(.*)", re.IGNORECASE)
+_ORIGIN: Final = re.compile(r"https?://[^/?#@\s]+", re.IGNORECASE)
 _PARSER_BUFFER: Final = 16 * 1024  # bytes of an unfinished line, in h11
 _KEPT_METHODS: Final = frozenset({"GET", "POST"})
 _UNKEPT: Final = frozenset(
     {b"authorization", b"x-api-key", b"upgrade", b"transfer-encoding", b"expect"}
 )
 
+
+_FOREIGN_SITES: Final = frozenset({"same-site", "cross-site"})
 
 _CODES: Final = {431: "too_large", 501: "not_implemented"}
 
@@ -48,6 +51,9 @@ class Shape(msgspec.Struct, frozen=True, gc=False):
     last_event_id: str
     upgrade: str
     plain: bool
+    fetch_site: str = ""
+    page: str = ""
+    browser: bool = False
 
 
 class Head(msgspec.Struct, frozen=True, gc=False):
@@ -117,6 +123,28 @@ class Head(msgspec.Struct, frozen=True, gc=False):
     def upgrade(self) -> str:
         """In lower case: "websocket"."""
         return self.shape.upgrade
+
+    @property
+    def page(self) -> str:
+        """The origin of the page that asks: `Origin`, else `Referer`'s; empty if neither is told."""
+        return self.shape.page
+
+    @property
+    def browser(self) -> bool:
+        """A browser's mark is on it: `Origin`, `Sec-Fetch-Site`, or an agent named Mozilla."""
+        return self.shape.browser
+
+    @property
+    def foreign(self) -> bool:
+        """A page of another origin asks, so cookies may not come along.
+
+        The browser's own word counts (`Sec-Fetch-Site`, which no page can set);
+        without it, the page's host is compared with ours.
+        """
+        shape = self.shape
+        if shape.fetch_site:
+            return shape.fetch_site in _FOREIGN_SITES
+        return bool(shape.page) and shape.page.partition("://")[2].lower() != shape.host.lower()
 
     @property
     def plain(self) -> bool:
@@ -208,11 +236,18 @@ def _boil_down(request: h11.Request, raw: bytes, cookies: frozenset[str], digest
         api_key=text(b"x-api-key"),
         last_event_id=text(b"last-event-id"),
         upgrade=text(b"upgrade").lower(),
+        fetch_site=text(b"sec-fetch-site").lower(),
+        page=text(b"origin") or _origin_of(text(b"referer")),
+        browser=(
+            b"origin" in fields
+            or b"sec-fetch-site" in fields
+            or text(b"user-agent").startswith("Mozilla/")
+        ),
         plain=keep_alive and method in _KEPT_METHODS,
     )
     headers = [value for name, value in request.headers if name == b"cookie"]
     cookie = _kept_cookies(headers, cookies) if headers else ""
-    texts = (path, query, cookie, shape.content_type, shape.origin, shape.host, shape.last_event_id)
+    texts = (path, query, cookie, shape.content_type, shape.page, shape.host, shape.last_event_id)
     kept = (
         bool(digest)
         and method in _KEPT_METHODS
@@ -233,6 +268,12 @@ def _split_target(target: str) -> tuple[str, str]:
         target = absolute[1] if absolute[1].startswith("/") else "/" + absolute[1]
     path, _, query = target.partition("?")
     return path, query
+
+
+def _origin_of(url: str) -> str:
+    """Scheme, host and port of an absolute URL; empty for anything else."""
+    found = _ORIGIN.match(url)
+    return found[0] if found is not None else ""
 
 
 def _kept_cookies(headers: Iterable[bytes], names: frozenset[str]) -> str:

@@ -2,8 +2,7 @@
 
     READING ──► BUSY ──► READING        a request is with the handler, then answered
                   │  └──► PENDING       answered; its tail or pipelined input waits for a turn
-                  ├─────► STREAMING     a response without end is being sent
-                  └─────► SPENT         upgraded, finished, or lost
+                  └─────► SPENT         upgraded, turned into a stream, finished, or lost
 
 A request whose head repeats the connection's last one, and whose body came
 along with it, takes the short way through `_take`; everything else is parsed.
@@ -30,8 +29,7 @@ if TYPE_CHECKING:
 READING: Final = 0  # a request may come; perhaps part of it has
 BUSY: Final = 1  # a request is outstanding
 PENDING: Final = 2  # answered, but the answer, or input that came early, waits for a turn
-STREAMING: Final = 3
-SPENT: Final = 4
+SPENT: Final = 3
 
 READ_AHEAD: Final = 16 * 1024  # bytes taken from a client that does not wait for its answers
 _LINE_END: Final = b"\r\n"

@@ -59,7 +59,7 @@ def stream_start(content_type: str, headers: Headers = (), *, chunked: bool = Tr
 
 
 def stream_chunk(data: bytes) -> bytes:
-    """`data` (not empty) as one chunk, for `HttpConnection.send_chunk`."""
+    """`data` (not empty) as one chunk, for `EventStream.send_chunk`."""
     if not data:
         raise LocalProtocolError("an empty chunk would end the stream")
     return b"%x\r\n%b\r\n" % (len(data), data)
@@ -73,6 +73,16 @@ def unchunk(chunk: bytes) -> bytes:
 def closing(data: bytes) -> bytes:
     """The prebuilt response `data`, telling the client that it is the last one."""
     return data.replace(b"\r\n", b"\r\nConnection: close\r\n", 1)
+
+
+def with_lines(data: bytes, lines: bytes) -> bytes:
+    """The prebuilt response `data` with more header lines, each ended by CRLF."""
+    return data.replace(b"\r\n", b"\r\n" + lines, 1)
+
+
+def header_lines(headers: Headers) -> bytes:
+    """Headers as lines. Raises LocalProtocolError for one that is not one line of text."""
+    return _lines(headers)
 
 
 def bodiless(data: bytes) -> bytes:

@@ -30,6 +30,7 @@ class HttpSettings:
     idle_timeout: float = 75.0  # seconds between requests; never while an answer is held
     drain_bytes: int = 16 * 1024 * 1024  # of a body that is too large, before the answer
     drain_timeout: float = 5.0  # seconds of the same
+    keep_alive: float = 25.0  # seconds between comments in a stream of events
     cookies: frozenset[str] = frozenset({"BAYEUX_BROWSER"})  # those that Head.cookie keeps
     websocket: WebSocketSettings = field(default_factory=WebSocketSettings)
 

@@ -59,7 +59,9 @@ class WebSocketReceiver(Protocol):
 class WebSocketConnection(Connection):
     """A client connection that speaks WebSocket."""
 
-    __slots__ = ("_machine", "_partial", "_receiver", "_settings", "_state")
+    __slots__ = ("_machine", "_partial", "_receiver", "_settings", "_state", "mark")
+
+    transport = "websocket"
 
     def __init__(
         self,
@@ -74,6 +76,7 @@ class WebSocketConnection(Connection):
         self._state = OPEN
         self._partial = b""  # part of a frame's header; in BACKLOG, frames to be read
         self._machine: FrameMachine | None = None
+        self.mark = b""  # what the handshake showed of its browser (the protocol above's own)
 
     # -- for the protocol above -------------------------------------------------------
 

@@ -27,6 +27,8 @@ from pubsub.engine import PubSubEngine
 from ring_views import member, view_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import msgspec
 
     from dht.effects import Effect
@@ -73,6 +75,8 @@ class LocalCluster(Requests):
 class FakePoll:
     """A held or answered HTTP request."""
 
+    transport = "long-polling"
+
     def __init__(self) -> None:
         self.status: int | None = None
         self.body: Any = None
@@ -90,6 +94,8 @@ class FakePoll:
 
 class FakeSocket:
     """A WebSocket whose kernel buffer can be full."""
+
+    transport = "websocket"
 
     def __init__(self) -> None:
         self.owner: object | None = None
@@ -177,11 +183,12 @@ class Edge:
         self.cluster = LocalCluster()
         self.sessions = Sessions(self.cluster, self.config, self.stats)  # type: ignore[arg-type]
         self.cluster.sessions = self.sessions
-        tags = TagPool(self.cluster.serving)
+        self.tags = TagPool(self.cluster.serving)
+        self.wake: Callable[[], None] = lambda: None
         self.protocol = Protocol(
             self.cluster,  # type: ignore[arg-type]
             self.sessions,
-            tags,
+            self.tags,
             self.config,
             self.stats,
         )
@@ -215,6 +222,7 @@ class Edge:
         name = self.protocol.message_id()
         payload = json.dumps({"channel": channel, "data": data, "id": name}).encode()
         self.cluster.append(channel, payload, name, lambda result: None)
+        self.wake()
 
     def flush(self) -> None:
         """The end of the reactor's turn."""

@@ -29,7 +29,6 @@ class Recorder:
     heads: list[Head] = field(default_factory=list)
     conns: list[HttpConnection] = field(default_factory=list)
     lost: list[HttpConnection] = field(default_factory=list)
-    drained: int = 0
 
     def handle_request(self, conn: HttpConnection, head: Head, body: bytes) -> None:
         self.requests.append((head.method, head.path, body))
@@ -42,10 +41,6 @@ class Recorder:
 
     def connection_lost(self, conn: HttpConnection) -> None:
         self.lost.append(conn)
-
-    def handle_writable(self, conn: HttpConnection) -> None:
-        del conn
-        self.drained += 1
 
 
 def hold(conn: HttpConnection, head: Head, body: bytes) -> None:

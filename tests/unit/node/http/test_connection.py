@@ -7,9 +7,8 @@ import pytest
 import trio
 from structlog.testing import capture_logs
 
-from node.connection import MAX_TAIL
-from node.errors import LocalProtocolError, RemoteProtocolError, SlowConsumerError
-from node.http import Head, HttpConnection, json_response, stream_chunk
+from node.errors import LocalProtocolError, RemoteProtocolError
+from node.http import Head, HttpConnection, json_response
 from wire import Recorder, hold, serving
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -55,7 +54,7 @@ async def test_answering_twice_is_a_mistake() -> None:
         conn = handler.conns[0]
         for again in (
             lambda: conn.respond_json(b"[]"),
-            lambda: conn.start_stream("text/plain"),
+            lambda: conn.start_events(None, b":"),  # type: ignore[arg-type]
             lambda: conn.upgrade(handler.heads[0], None),  # type: ignore[arg-type]
         ):
             with pytest.raises(LocalProtocolError):
@@ -161,7 +160,6 @@ async def test_a_large_answer_then_another_request() -> None:
         for _ in range(3):
             assert len((await client.response())[2]) == 3_000_000
         assert len(handler.requests) == 3
-        assert handler.drained == 0
 
 
 async def test_head_is_answered_without_a_body() -> None:
@@ -214,9 +212,8 @@ class TestLoss:
             assert served.stats.connections["http"] == 0
             conn = handler.conns[0]
             conn.respond_json(b"too late")
-            conn.start_stream("text/plain")
-            assert not conn.send_chunk(stream_chunk(b"too late"))
-            conn.end_stream()
+            with pytest.raises(LocalProtocolError):
+                conn.start_events(None, b":")  # type: ignore[arg-type]
 
     async def test_our_own_close_is_told_later(self) -> None:
         handler = Recorder(answer=hold)
@@ -249,119 +246,6 @@ class TestLoss:
             assert served.reactor.connections == 0
 
 
-class TestStream:
-    """Responses without a length."""
-
-    async def test_chunks_until_the_end_and_then_another_request(self) -> None:
-        handler = Recorder(answer=hold)
-        async with serving(handler) as served:
-            client = served.connect()
-            await client.send(GET)
-            await served.settle()
-            conn = handler.conns[0]
-            conn.start_stream("text/event-stream", (("Cache-Control", "no-store"),))
-            assert conn.send_chunk(stream_chunk(b"data: 1\n\n"))
-            await client.send(GET)
-            await served.settle()
-            assert len(handler.requests) == 1
-            assert conn.send_chunk(stream_chunk(b"data: 2\n\n"))
-            conn.end_stream()
-            assert not conn.send_chunk(stream_chunk(b"data: 3\n\n"))
-            status, headers, body = await client.response()
-            assert (status, headers["content-type"]) == (200, "text/event-stream")
-            assert headers["cache-control"] == "no-store"
-            assert body == b"data: 1\n\ndata: 2\n\n"
-            await served.settle()
-            conn.respond_json(b"[]")
-            assert (await client.response())[2] == b"[]"
-
-    @pytest.mark.parametrize("drain", [False, True])
-    async def test_to_a_client_of_http_1_0(self, drain: bool) -> None:
-        handler = Recorder(answer=hold)
-        async with serving(handler) as served:
-            client = served.connect()
-            await client.send(b"GET / HTTP/1.0\r\n\r\n")
-            await served.settle()
-            conn = handler.conns[0]
-            conn.start_stream("text/plain")
-            conn.send_chunk(stream_chunk(b"one "))
-            conn.send_chunk(stream_chunk(b"two"))
-            if drain:
-                served.service.drain()
-            conn.end_stream()
-            head, _, body = (await client.rest()).partition(b"\r\n\r\n")
-            assert b"Connection: close" in head
-            assert body == b"one two"
-
-    async def test_a_slow_reader(self) -> None:
-        handler = Recorder(answer=hold)
-        async with serving(handler) as served:
-            client = served.connect()
-            await client.send(GET)
-            await served.settle()
-            conn = handler.conns[0]
-            conn.start_stream("text/plain")
-            chunk = stream_chunk(b"x" * 100_000)
-            sent = 1
-            while conn.send_chunk(chunk):
-                sent += 1
-            assert not conn.writable
-            with pytest.raises(SlowConsumerError):  # noqa: PT012
-                for _ in range(MAX_TAIL // 100_000 + 1):
-                    conn.send_chunk(chunk)
-                    sent += 1
-            while handler.drained == 0:
-                client.buffer += await client.receive()
-                await served.settle(3)
-            assert conn.writable
-            conn.end_stream()
-            assert (await client.response())[2] == b"x" * 100_000 * sent
-
-    async def test_a_client_that_leaves(self) -> None:
-        handler = Recorder(answer=hold)
-        async with serving(handler) as served:
-            client = served.connect()
-            await client.send(GET)
-            await served.settle()
-            handler.conns[0].start_stream("text/plain")
-            client.close()
-            await served.settle()
-            assert handler.lost == handler.conns
-
-    async def test_ending_a_stream_that_is_full(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        handler = Recorder(answer=hold)
-        async with serving(handler) as served:
-            client = served.connect()
-            await client.send(GET)
-            await served.settle()
-            conn = handler.conns[0]
-            conn.start_stream("text/plain")
-            while conn.send_chunk(stream_chunk(b"x" * 100_000)):
-                pass
-            monkeypatch.setattr("node.connection.MAX_TAIL", 1)
-            conn.end_stream()
-            assert conn.closed
-            await served.settle()
-            assert served.reactor.connections == 0
-
-
-async def test_a_slow_consumer_in_the_handler_is_cut_off() -> None:
-    def overrun(conn: HttpConnection, head: Head, body: bytes) -> None:
-        conn.start_stream("text/plain")
-        while True:
-            conn.send_chunk(stream_chunk(b"x" * 100_000))
-
-    handler = Recorder(answer=overrun)
-    async with serving(handler) as served:
-        client = served.connect()
-        await client.send(GET)
-        with trio.fail_after(5):
-            await client.rest()
-        assert served.stats.slow_consumers["close"] == 1
-        await served.settle()
-        assert handler.lost == handler.conns
-
-
 async def test_a_crash_while_busy_is_answered_500() -> None:
     def crash(conn: HttpConnection, head: Head, body: bytes) -> None:
         raise KeyError("a bug")
@@ -376,6 +260,23 @@ async def test_a_crash_while_busy_is_answered_500() -> None:
             await served.settle()
             assert handler.lost == handler.conns
     assert [entry["event"] for entry in logs] == ["connection_crashed"]
+
+
+async def test_more_header_lines_go_into_one_answer() -> None:
+    def answer(conn: HttpConnection, head: Head, body: bytes) -> None:
+        if head.path == "/":
+            conn.add_headers(b"X-A: 1\r\n")
+            conn.add_headers(b"X-B: 2\r\n")
+        conn.respond_json(b"[]")
+
+    async with serving(Recorder(answer=answer)) as served:
+        client = served.connect()
+        await client.send(GET)
+        _, headers, _ = await client.response()
+        assert (headers["x-a"], headers["x-b"]) == ("1", "2")
+        await client.send(POST)
+        _, headers, _ = await client.response()
+        assert "x-a" not in headers
 
 
 async def test_answers_are_counted_by_route_and_status() -> None:

@@ -1,0 +1,224 @@
+"""How sessions reach their clients: connects held on polls and WebSockets, streams of events.
+
+A session is silent when it has none of these; after `max_interval` of silence
+it is over.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, cast
+
+import trio
+
+from node.bayeux.advice import advice
+from node.bayeux.binding import names_browser
+from node.bayeux.messages import ClientMessage, connect_reply, quote
+from node.hub import Hub
+from node.timers import Timed, TimerWheel
+from node.websocket import CloseCode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from node.bayeux.batch import Batch
+    from node.cluster.driver import Cluster
+    from node.config import Config
+    from node.session import Session, Stream
+    from node.stats import Stats
+    from node.websocket.connection import WebSocketConnection
+
+EVENT_SOURCE = "eventsource"  # the connection type of who reads events (Faye's name for it)
+MAX_CLIENT_INTERVAL = 300.0  # seconds of silence that a client may ask for
+_SUPERSEDED = 500  # HTTP status of a poll that a newer one replaced, as CometD has it
+_REPLACED = b',"error":"500::replaced by a newer connect"'
+
+
+def let_go(stream: Stream) -> None:
+    """`stream` carries its session no more. A WebSocket may go on with another one."""
+    stream.owner = None
+    if stream.transport == "sse":
+        stream.close_with(CloseCode.NORMAL, "")
+
+
+class Connects(ABC):
+    """The half of `Sessions` that holds connects and streams, and the clock of silence."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        config: Config,
+        stats: Stats,
+        find: Callable[[str], Session | None],
+    ) -> None:
+        self._config = config
+        self._stats = stats
+        self._browsers: dict[bytes, Session] = {}  # the one whose polls are held, by binding
+        self._advice = advice(config)
+        self._surplus_advice = advice(config, surplus=True)
+        self.wheel = TimerWheel(self._expired)
+        self.hub = Hub(cluster, stats, self._connect_fields, self._await_client, find)
+
+    @abstractmethod
+    def _expired(self, item: Timed) -> None: ...
+
+    def connect_poll(self, session: Session, message: ClientMessage, batch: Batch) -> bytes | None:
+        """A `/meta/connect` over HTTP: the reply now, or None when the poll is held."""
+        poll = batch.poll
+        self._supersede(session)
+        if not self._reads_events(session, message):
+            self._leave_stream(session)  # the client fell back from it
+        session.connect_id = None
+        if message.advice is not None:  # a client that gives advice has forgotten ours (a reload)
+            session.advise = True
+        transport = poll.transport if poll is not None else ""
+        joined = b"" if session.stream is not None else self.hub.pending(session, transport)
+        timeout = self._hold_seconds(message)
+        surplus = bool(timeout) and self._surplus(session)
+        if surplus or joined or session.gaps or not timeout or not batch.alone or poll is None:
+            fields = self._connect_fields(session, surplus=surplus)
+            self._await_client(session, self._interval(message, surplus=surplus))
+            reply = connect_reply(bytes(message.id), fields)
+            return b"%b,%b" % (joined, reply) if joined else reply
+        session.connect_id = bytes(message.id)
+        session.poll = poll
+        self.wheel.arm(session, trio.current_time() + timeout)
+        return None
+
+    @staticmethod
+    def _reads_events(session: Session, message: ClientMessage) -> bool:
+        stream = session.stream
+        return (
+            stream is not None
+            and stream.transport == "sse"
+            and message.connection_type == EVENT_SOURCE
+        )
+
+    def _surplus(self, session: Session) -> bool:
+        """Whether another session of the same browser has its polls held: two tabs.
+
+        Browsers open few connections to one host; several held polls would
+        leave none for anything else (Bayeux 1.0, section 8.2).
+        """
+        if not names_browser(session.binding):
+            return False
+        other = self._browsers.get(session.binding)
+        if other is not None and other is not session and other.stream is None:
+            return True
+        self._browsers[session.binding] = session
+        return False
+
+    def connect_stream(
+        self, session: Session, message: ClientMessage, stream: WebSocketConnection
+    ) -> None:
+        """A `/meta/connect` over WebSocket: deliveries flow; the reply waits for its time."""
+        self._supersede(session)
+        self.adopt_stream(session, stream)
+        if message.advice is not None:
+            session.advise = True
+        seconds = self._hold_seconds(message)
+        session.connect_id = bytes(message.id)
+        self.wheel.arm(session, trio.current_time() + seconds)
+        self.hub.catch_up(session)
+        if not seconds:
+            self._answer_connect(session, self._interval(message))
+
+    def adopt_stream(self, session: Session, stream: Stream) -> None:
+        """`stream` carries `session` from now on; whichever it carried before is on its own."""
+        former = stream.owner
+        if former is session:
+            return
+        if former is not None:
+            self.connection_lost(cast("Session", former), stream)
+        older = session.stream
+        if older is not None:
+            if session.poll is None:
+                self._supersede(session)
+            older.owner = None
+            older.close_with(CloseCode.GOING_AWAY, "session moved to another connection")
+        session.stream = stream
+        stream.owner = session
+        if session.poll is None:
+            self._await_client(session)
+
+    @staticmethod
+    def _leave_stream(session: Session) -> None:
+        stream, session.stream = session.stream, None
+        if stream is not None:
+            let_go(stream)
+
+    def _answer_connect(
+        self, session: Session, interval: float = 0.0, fields: bytes | None = None
+    ) -> None:
+        """Answer the connect that is held on a WebSocket, if any. `fields` as in `release_poll`."""
+        stream = session.stream
+        if session.connect_id is None or session.poll is not None or stream is None:
+            return
+        if fields is None:
+            fields = self._connect_fields(session)
+        reply = connect_reply(session.connect_id, fields)
+        session.connect_id = None
+        cast("WebSocketConnection", stream).send_text(b"[%b]" % reply)
+        self._await_client(session, interval)
+
+    def _connect_fields(self, session: Session, *, surplus: bool = False) -> bytes:
+        """What a connect reply says beside its id: advice that is due, and gaps."""
+        fields = b""
+        if surplus or session.advise:
+            fields = b',"advice":' + (self._surplus_advice if surplus else self._advice)
+            session.advise = surplus  # once it is alone, it is told so
+        if session.gaps:
+            names = b",".join([quote(channel) for channel in session.gaps])
+            session.gaps = ()
+            fields += b',"ext":{"gaps":[%b]}' % names
+        return fields
+
+    def _supersede(self, session: Session) -> None:
+        """A newer connect ends an older one; what is undelivered goes to the newer."""
+        poll, connect_id = session.poll, session.connect_id
+        session.poll = session.connect_id = None
+        if poll is not None:
+            poll.respond(_SUPERSEDED, b"")
+        elif connect_id is not None and session.stream is not None:
+            reply = connect_reply(connect_id, _REPLACED, successful=False)
+            cast("WebSocketConnection", session.stream).send_text(b"[%b]" % reply)
+
+    def _hold_seconds(self, message: ClientMessage) -> float:
+        asked = message.advice.timeout if message.advice is not None else None
+        if asked is None:
+            return self._config.timeout
+        return min(max(asked, 0) / 1000, self._config.timeout)
+
+    def _interval(self, message: ClientMessage, *, surplus: bool = False) -> float:
+        """Seconds for which the client will be silent before its next connect."""
+        told = self._config.multi_session_interval if surplus else self._config.interval
+        asked = message.advice.interval if message.advice is not None else None
+        return max(told, min((asked or 0) / 1000, MAX_CLIENT_INTERVAL))
+
+    def connection_lost(self, session: Session, connection: object) -> None:
+        """A socket is gone; the session waits `max_interval` for its client."""
+        if session.poll is connection:
+            session.poll = session.connect_id = None
+        elif session.stream is connection:
+            session.stream = None
+            if session.poll is not None:  # it takes over from a stream of events
+                self.hub.catch_up(session)
+                return
+            session.connect_id = None
+        else:
+            return
+        self._await_client(session)
+
+    def _await_client(self, session: Session, interval: float | None = None) -> None:
+        """Give the client `max_interval` to be heard of, after the `interval` it was told."""
+        stream = session.stream
+        if stream is not None and stream.transport == "sse":
+            self.wheel.disarm(session)  # its client is there as long as the stream is
+            return
+        silence = self._config.interval if interval is None else interval
+        self.wheel.arm(session, trio.current_time() + silence + self._config.max_interval)
+
+    def _forget_browser(self, session: Session) -> None:
+        """The session is over, or elsewhere: its browser's other tabs may be held."""
+        if self._browsers.get(session.binding) is session:
+            del self._browsers[session.binding]

@@ -1,0 +1,35 @@
+"""What a client may subscribe to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from node.bayeux.channels import Kind, kind_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from node.bayeux.messages import ClientMessage
+
+_REFUSED = {
+    Kind.INVALID: (405, "invalid channel"),
+    Kind.META: (403, "meta channels are closed to clients"),
+    Kind.PATTERN: (403, "wildcard channels are not served yet"),
+}
+
+
+def names_of(message: ClientMessage) -> list[str]:
+    """The channels that a message names, each once."""
+    asked = message.subscription
+    if asked is None:
+        return []
+    return list(dict.fromkeys([asked] if isinstance(asked, str) else asked))
+
+
+def refusal_of(names: Iterable[str]) -> tuple[int, str, str] | None:
+    """Why nobody may subscribe to all of `names`: (code, argument, text)."""
+    for name in names:
+        refused = _REFUSED.get(kind_of(name))
+        if refused is not None:
+            return refused[0], name, refused[1]
+    return None

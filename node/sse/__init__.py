@@ -1,0 +1,1 @@
+"""Server-sent events without Bayeux: `GET /sse?channel=/a&channel=/b`."""

@@ -241,7 +241,8 @@ class Hub:
             return None
         if entries[0].offset > topic.flushed + 1:
             for session in topic.members:
-                self._lagging.report_gap(session, topic)
+                if session.behind is None or topic not in session.behind:  # (they find out)
+                    self._lagging.report_gap(session, topic)
         wire = Wire(topic.flushed, entries)
         topic.flushed = wire.upto
         self._observe(entries, len(topic.members))

@@ -126,7 +126,7 @@ class Head(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def page(self) -> str:
-        """The origin of the page that asks: `Origin`, else `Referer`'s; empty if neither is told."""
+        """The origin of the page that asks: `Origin`, or in `Referer`; empty if not told."""
         return self.shape.page
 
     @property

@@ -17,7 +17,6 @@ from node.bayeux.event_source import EventSources
 from node.bayeux.http import HttpTransports
 from node.bayeux.relay import Relays
 from node.bayeux.websocket import BayeuxWebSocket
-from node.http import HttpSettings
 from node.http.origins import Origins
 from node.router import Router
 from node.sse.handler import EventReaders
@@ -25,6 +24,8 @@ from wire import Client, Served, serving
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from node.http import HttpSettings
 
 HANDSHAKE = {
     "channel": "/meta/handshake",

@@ -184,6 +184,7 @@ class Edge:
         self.sessions = Sessions(self.cluster, self.config, self.stats)  # type: ignore[arg-type]
         self.cluster.sessions = self.sessions
         self.tags = TagPool(self.cluster.serving)
+        self.binding = b""  # the mark of whoever sends the next batch
         self.wake: Callable[[], None] = lambda: None
         self.protocol = Protocol(
             self.cluster,  # type: ignore[arg-type]
@@ -203,7 +204,7 @@ class Edge:
         address = named_session(batch)
         session = self.sessions.get(address) if address is not None else None
         if socket is None:
-            self.protocol.batch(batch, session, poll=poll).run()
+            self.protocol.batch(batch, session, poll=poll, binding=self.binding).run()
         else:
             self.protocol.batch(batch, session, stream=socket).run()  # type: ignore[arg-type]
         return poll

@@ -13,6 +13,8 @@ from node.bayeux.messages import ClientMessage
 
 
 class Sink:
+    transport = "long-polling"
+
     def __init__(self) -> None:
         self.bodies: list[Any] = []
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-import trio
 from structlog.testing import capture_logs
 
 from node.errors import LocalProtocolError, RemoteProtocolError

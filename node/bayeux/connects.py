@@ -34,6 +34,11 @@ _SUPERSEDED = 500  # HTTP status of a poll that a newer one replaced, as CometD 
 _REPLACED = b',"error":"500::replaced by a newer connect"'
 
 
+def _seconds(milliseconds: int, most: float) -> float:
+    """A client's milliseconds, between none and `most` seconds; no number is too large."""
+    return min(max(milliseconds, 0), int(most * 1000)) / 1000
+
+
 def let_go(stream: Stream) -> None:
     """`stream` carries its session no more. A WebSocket may go on with another one."""
     stream.owner = None
@@ -185,15 +190,13 @@ class Connects(ABC):
 
     def _hold_seconds(self, message: ClientMessage) -> float:
         asked = message.advice.timeout if message.advice is not None else None
-        if asked is None:
-            return self._config.timeout
-        return min(max(asked, 0) / 1000, self._config.timeout)
+        return self._config.timeout if asked is None else _seconds(asked, self._config.timeout)
 
     def _interval(self, message: ClientMessage, *, surplus: bool = False) -> float:
         """Seconds for which the client will be silent before its next connect."""
         told = self._config.multi_session_interval if surplus else self._config.interval
         asked = message.advice.interval if message.advice is not None else None
-        return max(told, min((asked or 0) / 1000, MAX_CLIENT_INTERVAL))
+        return max(told, _seconds(asked or 0, MAX_CLIENT_INTERVAL))
 
     def connection_lost(self, session: Session, connection: object) -> None:
         """A socket is gone; the session waits `max_interval` for its client."""

@@ -19,7 +19,7 @@ from node.http.responses import stream_chunk
 from node.lagging import Lagging, inbox_form, position_of
 from node.sse import cursors as event_ids
 from node.sse import events
-from node.topic import ARRAYS, MESSAGES, Topic, Wire, read
+from node.topic import ARRAYS, MESSAGES, Topic, Walk, Wire, read
 from pubsub.messages import Cursor, Failed
 
 if TYPE_CHECKING:
@@ -37,18 +37,6 @@ log = structlog.get_logger()
 
 SLICE = 0.005  # seconds of flushing before others get a turn
 CLOCK_EVERY = 64  # readers served between looks at the clock
-
-
-class _Walk:
-    """One topic's flush in progress, so that a long one can be put aside."""
-
-    __slots__ = ("index", "members", "topic", "wire")
-
-    def __init__(self, topic: Topic, wire: Wire) -> None:
-        self.topic = topic
-        self.wire = wire
-        self.members = list(topic.members)
-        self.index = 0
 
 
 class Hub:
@@ -74,7 +62,7 @@ class Hub:
         self.topics: dict[str, Topic] = {}
         self._dirty: dict[Topic, None] = {}
         self._lagging = Lagging(stats, self._answer_poll)
-        self._walk: _Walk | None = None
+        self._walk: Walk | None = None
         self.pending = self._lagging.pending
         self.catch_up = self._lagging.catch_up
         self.tell_positions = self._lagging.tell_positions
@@ -204,6 +192,20 @@ class Hub:
             session.level_with(topic)
             self._lagging.report_gap(session, topic)
 
+    def at_once(self, session: Session, transport: str) -> bytes:
+        """What `session` is owed, with what the next flush would bring it.
+
+        For a response that goes out anyhow, so that its held poll need not be
+        woken. Comma-separated JSON objects.
+        """
+        dirty = self._dirty
+        inbox = self.topics.get(session.address)
+        topics = session.topics if inbox is None else (*session.topics, inbox)
+        for topic in topics if len(topics) < len(dirty) else dirty:
+            if topic in dirty and session in topic.members and topic.feed is not None:
+                session.fall_behind(topic, (session.behind or {}).get(topic, topic.flushed))
+        return self._lagging.pending(session, transport, ahead=True)
+
     # -- flushing ---------------------------------------------------------------
 
     def end_of_turn(self) -> bool:
@@ -229,7 +231,7 @@ class Hub:
                 break
         return bool(lagging or telling or self._dirty)
 
-    def _begin(self, topic: Topic) -> _Walk | None:
+    def _begin(self, topic: Topic) -> Walk | None:
         """Start a flush of `topic`; None once nothing in it is new."""
         feed = topic.feed
         if feed is None or not topic.members:
@@ -248,7 +250,7 @@ class Hub:
         self._observe(entries, len(topic.members))
         if wire.upto >= feed.last.offset:
             del self._dirty[topic]
-        return _Walk(topic, wire)
+        return Walk(topic, wire)
 
     def _observe(self, entries: list[Entry], readers: int) -> None:
         now = time.time()
@@ -256,7 +258,7 @@ class Hub:
             self._stats.delivery_seconds.observe(max(0.0, now - entry.at), readers)
 
     # The hot loop: a call for each reader is what it does without.
-    def _advance(self, walk: _Walk, stop: float) -> bool:  # noqa: C901
+    def _advance(self, walk: Walk, stop: float) -> bool:  # noqa: C901
         """Serve the walk's readers until done (True) or `stop` (perf_counter seconds)."""
         topic, wire, members = walk.topic, walk.wire, walk.members
         delivered = self._stats.delivered

@@ -56,23 +56,30 @@ class Lagging:
 
     # -- what they are owed -----------------------------------------------------
 
-    def _take(self, session: Session) -> list[tuple[Topic, Wire]]:
-        """Entries that `session` has not been served, up to a batch; they count as served."""
+    def _take(self, session: Session, *, ahead: bool = False) -> list[tuple[Topic, Wire]]:
+        """Entries that `session` has not been served, up to a batch; they count as served.
+
+        `ahead`: also those that the next flush will bring to everyone else.
+        """
         taken: list[tuple[Topic, Wire]] = []
         size = 0
         for topic, offset in list((session.behind or {}).items()):
             feed = topic.feed
-            if feed is None or offset > topic.flushed:
-                continue  # it joined ahead of the flush; the flush will pass it
+            if feed is None or (offset > topic.flushed and not ahead):
+                continue  # it is ahead of the flush; the flush will pass it
             if not feed.log.covers(offset):
                 self.report_gap(session, topic)
                 offset = max(offset, feed.log.first - 1)  # noqa: PLW2901
-            entries = [e for e in read(feed, offset) if e.offset <= topic.flushed]
+            entries = read(feed, offset)
+            if not ahead:
+                entries = [entry for entry in entries if entry.offset <= topic.flushed]
             upto = entries[-1].offset if entries else offset
-            if upto >= topic.flushed:
+            if upto == topic.flushed:
                 session.level_with(topic)
             else:
                 session.fall_behind(topic, upto)
+            if upto > topic.flushed:
+                self.waiting[session] = None  # to be level once the flush has passed it
             if entries:
                 taken.append((topic, Wire(offset, entries)))
                 self.note(session, topic)
@@ -81,11 +88,11 @@ class Lagging:
                 break
         return taken
 
-    def pending(self, session: Session, transport: str) -> bytes:
+    def pending(self, session: Session, transport: str, *, ahead: bool = False) -> bytes:
         """What `_take` takes, as comma-separated JSON objects; empty where it is level."""
         if session.behind is None:
             return b""
-        taken = self._take(session)
+        taken = self._take(session, ahead=ahead)
         self._stats.delivered[transport] += sum(wire.count for _, wire in taken)
         return b",".join([wire.joined for _, wire in taken])
 

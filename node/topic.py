@@ -96,3 +96,15 @@ class Topic:
     def is_inbox(self) -> bool:
         """The direct messages of one session."""
         return not self.name.startswith("/")
+
+
+class Walk:
+    """One topic's flush in progress, so that a long one can be put aside."""
+
+    __slots__ = ("index", "members", "topic", "wire")
+
+    def __init__(self, topic: Topic, wire: Wire) -> None:
+        self.topic = topic
+        self.wire = wire
+        self.members = list(topic.members)
+        self.index = 0

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 if TYPE_CHECKING:
     from node.config import Config
+
+REHANDSHAKE: Final = b'{"reconnect":"handshake","interval":0}'
+RETRY: Final = b'{"reconnect":"retry","interval":1000}'
+STOP: Final = b'{"reconnect":"none"}'
 
 
 def advice(config: Config, *, surplus: bool = False) -> bytes:

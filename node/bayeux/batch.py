@@ -31,6 +31,7 @@ class Batch:
     """
 
     __slots__ = (
+        "_at_once",
         "_barrier",
         "_dispatch",
         "_finished",
@@ -55,8 +56,13 @@ class Batch:
         poll: PollSink | None = None,
         stream: WebSocketConnection | None = None,
         binding: bytes = b"",
+        at_once: Callable[[Session, str], bytes] = lambda _session, _transport: b"",
     ) -> None:
-        """`binding`: what a session that is made in this batch is bound to."""
+        """`binding`: what a session that is made in this batch is bound to.
+
+        `at_once(session, transport)`: what is owed to a session that gets a
+        response anyhow (JSON objects, comma-separated).
+        """
         self.messages = messages
         self.session = session
         self.poll = poll
@@ -65,6 +71,7 @@ class Batch:
         self.replies: list[bytes | None] = [None] * len(messages)
         self.held = False  # the request became a held poll: somebody else answers it
         self._dispatch = dispatch
+        self._at_once = at_once
         self._next = 0
         self._pending = 0
         self._barrier: int | None = None  # index whose reply is awaited, or _ANY
@@ -123,4 +130,9 @@ class Batch:
             if replies:
                 self.stream.send_text(array(replies))
         elif self.poll is not None and not self.held:
+            session = self.session
+            if session is not None and session.stream is None:
+                joined = self._at_once(session, self.poll.transport)
+                if joined:
+                    replies.append(joined)
             self.poll.respond_json(array(replies))

@@ -29,6 +29,13 @@ if TYPE_CHECKING:
     from node.websocket.connection import WebSocketConnection
 
 EVENT_SOURCE = "eventsource"  # the connection type of who reads events (Faye's name for it)
+CONNECTION_TYPES = (
+    "websocket",
+    EVENT_SOURCE,
+    "long-polling",
+    "cross-origin-long-polling",  # Faye's name for long-polling with CORS
+    "callback-polling",
+)
 MAX_CLIENT_INTERVAL = 300.0  # seconds of silence that a client may ask for
 _SUPERSEDED = 500  # HTTP status of a poll that a newer one replaced, as CometD has it
 _REPLACED = b',"error":"500::replaced by a newer connect"'

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from node.bayeux import channels
-from node.bayeux.advice import advice
+from node.bayeux.advice import REHANDSHAKE, RETRY, STOP, advice
 from node.bayeux.batch import Batch
 from node.bayeux.channels import Kind, kind_of
-from node.bayeux.connects import EVENT_SOURCE
+from node.bayeux.connects import CONNECTION_TYPES
+from node.bayeux.direct import decode_direct
 from node.bayeux.messages import ClientMessage, delivery, error_reply, quote, reply
 from node.bayeux.subscribing import names_of, refusal_of
 from pubsub.errors import RETRYABLE, Code
@@ -36,27 +37,6 @@ if TYPE_CHECKING:
 
 _NODES_TOLD = 16  # client addresses in a handshake reply
 MAX_SUBSCRIPTIONS = 10_000  # of one session
-CONNECTION_TYPES = (
-    "websocket",
-    EVENT_SOURCE,
-    "long-polling",
-    "cross-origin-long-polling",  # Faye's name for long-polling with CORS
-    "callback-polling",
-)
-_REHANDSHAKE = b'{"reconnect":"handshake","interval":0}'
-_RETRY = b'{"reconnect":"retry","interval":1000}'
-_NONE = b'{"reconnect":"none"}'
-
-
-class DirectMessage(msgspec.Struct, rename="camel"):
-    """The `data` of a publish to `/service/send`."""
-
-    to: str
-    data: msgspec.Raw
-    channel: str = channels.SERVICE_INBOX
-
-
-_decode_direct = msgspec.json.Decoder(DirectMessage).decode
 
 
 class Protocol:
@@ -94,7 +74,15 @@ class Protocol:
         It has been checked that who sends them may use it (`node.bayeux.binding`);
         `binding` is for the session that a handshake among them makes.
         """
-        return Batch(messages, session, self._dispatch, poll=poll, stream=stream, binding=binding)
+        return Batch(
+            messages,
+            session,
+            self._dispatch,
+            poll=poll,
+            stream=stream,
+            binding=binding,
+            at_once=self._sessions.hub.at_once,
+        )
 
     def message_id(self) -> str:
         """An id for a message whose sender gave none: unique in the cluster."""
@@ -131,9 +119,9 @@ class Protocol:
         text: str,
     ) -> None:
         self._stats.refused[str(code)] += 1
-        advice = {402: _REHANDSHAKE, 503: _RETRY}.get(code, b"")
+        advice = {402: REHANDSHAKE, 503: RETRY}.get(code, b"")
         if message.channel == channels.META_HANDSHAKE:
-            advice = _RETRY if code == 503 else _NONE
+            advice = RETRY if code == 503 else STOP
         batch.reply(index, error_reply(message, code, arguments, text, advice))
 
     def _fail_with(self, batch: Batch, index: int, message: ClientMessage, failed: Failed) -> None:
@@ -327,7 +315,7 @@ class Protocol:
     def _send(self, batch: Batch, index: int, message: ClientMessage) -> None:
         """`/service/send`: one session's message to another's address."""
         try:
-            direct = _decode_direct(message.data)
+            direct = decode_direct(message.data)
         except msgspec.MsgspecError as error:
             self._fail(batch, index, message, 400, "", f"data must be {{to, data}}: {error}")
             return

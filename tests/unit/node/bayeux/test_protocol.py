@@ -168,7 +168,7 @@ async def test_a_publish_reaches_every_subscriber_once_and_nobody_else(edge: Edg
     other = edge.client()
     other.subscribe("/b")
     polls = [reader.poll() for reader in readers]
-    assert readers[0].ask("/a", data={"x": 1})["successful"]
+    assert other.ask("/a", data={"x": 1})["successful"]
     edge.flush()
     for poll in polls:
         message, connect = poll.body
@@ -238,13 +238,53 @@ async def test_direct_messages_need_the_demo(edge: Edge) -> None:
 
 
 async def test_an_inbox_is_dropped_once_read(edge: Edge) -> None:
-    client = edge.client()
+    client, sender = edge.client(), edge.client()
     for round_ in range(3):
-        client.ask("/service/send", data={"to": client.address, "data": round_})
+        sender.ask("/service/send", data={"to": client.address, "data": round_})
         assert [message["data"] for message in client.fetch()] == [round_]
         edge.sessions.hub.tell_consumed()
         assert edge.sessions.hub.topics == {}
         assert edge.cluster.feed(client.address) is None
+
+
+async def test_an_immediate_response_brings_messages_and_the_poll_sleeps_on(edge: Edge) -> None:
+    client, other = edge.client(), edge.client()
+    for reader in (client, other):
+        reader.subscribe("/a")
+    held = [client.poll(), other.poll()]
+    reply, message = edge.request({"channel": "/a", "data": 1, "clientId": client.id})
+    assert reply["successful"]
+    assert message["data"] == 1
+    edge.flush()
+    assert held[0].status is None
+    assert held[1].body[0]["data"] == 1
+    edge.publish("/a", 2)
+    edge.flush()
+    assert [message.get("data") for message in held[0].body] == [2, None]
+
+
+async def test_an_immediate_response_brings_direct_messages_too(edge: Edge) -> None:
+    client = edge.client()
+    held = client.poll()
+    data = {"to": client.address, "data": "myself"}
+    replies = edge.request({"channel": "/service/send", "data": data, "clientId": client.id})
+    assert [message.get("data") for message in replies] == [None, "myself"]
+    edge.flush()
+    edge.sessions.hub.tell_consumed()
+    assert held.status is None
+    assert edge.sessions.hub.topics == {}
+
+
+async def test_an_immediate_response_brings_what_waited_for_a_poll(edge: Edge) -> None:
+    client = edge.client()
+    client.subscribe("/a")
+    for number in range(3):
+        edge.publish("/a", number)
+    edge.flush()
+    edge.publish("/a", 3)
+    replies = edge.request({"channel": "/b", "data": 1, "clientId": client.id})
+    assert [message.get("data") for message in replies] == [None, 0, 1, 2, 3]
+    assert client.fetch() == []
 
 
 # -- connects --------------------------------------------------------------------------------

@@ -39,6 +39,13 @@ _NODES_TOLD = 16  # client addresses in a handshake reply
 MAX_SUBSCRIPTIONS = 10_000  # of one session
 
 
+def _session_of(batch: Batch) -> Session:
+    """The session of a message that `_owner` has let pass."""
+    if batch.session is None:
+        raise AssertionError("dispatched without a session")
+    return batch.session
+
+
 class Protocol:
     """Handles the messages of a batch; owns no connection and no task."""
 
@@ -185,9 +192,7 @@ class Protocol:
         return reply(message, fields)
 
     def _connect(self, batch: Batch, index: int, message: ClientMessage) -> None:
-        session = batch.session
-        if session is None:
-            raise AssertionError("dispatched without a session")
+        session = _session_of(batch)
         if batch.waiting:  # what is batched with a connect is handled before it
             batch.postpone()
         elif message.connection_type not in CONNECTION_TYPES:
@@ -206,9 +211,7 @@ class Protocol:
                 batch.reply(index, answer)
 
     def _subscribe(self, batch: Batch, index: int, message: ClientMessage) -> None:
-        session = batch.session
-        if session is None:
-            raise AssertionError("dispatched without a session")
+        session = _session_of(batch)
         names = names_of(message)
         refused = self._refusal(session, names)
         if refused is not None:
@@ -220,9 +223,7 @@ class Protocol:
         )
 
     def _unsubscribe(self, batch: Batch, index: int, message: ClientMessage) -> None:
-        session = batch.session
-        if session is None:
-            raise AssertionError("dispatched without a session")
+        session = _session_of(batch)
         names = names_of(message)
         held = {topic.name: topic for topic in session.topics}
         missing = [name for name in names if name not in held]
@@ -278,9 +279,7 @@ class Protocol:
         done(None)
 
     def _disconnect(self, batch: Batch, index: int, message: ClientMessage) -> None:
-        session = batch.session
-        if session is None:
-            raise AssertionError("dispatched without a session")
+        session = _session_of(batch)
         if batch.waiting:
             batch.postpone()
             return

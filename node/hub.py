@@ -280,7 +280,7 @@ class Hub:
                 if not stream.writable:
                     session.fall_behind(topic, wire.after)
                     continue
-                stream.send_frame(wire.frame)
+                stream.send_wire(wire)
                 delivered["websocket"] += wire.count
             elif session.poll is not None:
                 self._answer_poll(session, wire.joined)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from node.websocket import text_frame
+from node.websocket import deflated_frame, text_frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -17,14 +17,16 @@ if TYPE_CHECKING:
 class Wire:
     """A run of entries as bytes: built once a form, shared by every reader."""
 
-    __slots__ = ("_frame", "after", "count", "joined", "upto")
+    __slots__ = ("_deflated", "_frame", "after", "count", "joined", "size", "upto")
 
     def __init__(self, after: int, entries: Sequence[Entry]) -> None:
         self.after = after
         self.upto = entries[-1].offset
         self.count = len(entries)
         self.joined = b",".join([entry.payload for entry in entries])
+        self.size = len(self.joined) + 2  # bytes of the array that a WebSocket gets
         self._frame: bytes | None = None
+        self._deflated: bytes | None = None
 
     @property
     def frame(self) -> bytes:
@@ -32,6 +34,13 @@ class Wire:
         if self._frame is None:
             self._frame = text_frame(b"[%b]" % self.joined)
         return self._frame
+
+    @property
+    def deflated(self) -> bytes:
+        """The same, compressed."""
+        if self._deflated is None:
+            self._deflated = deflated_frame(b"[%b]" % self.joined)
+        return self._deflated
 
 
 class Topic:

@@ -55,7 +55,7 @@ class Connection:
     the reactor's clock (whole seconds) when the client last did something.
     """
 
-    __slots__ = ("_tail", "interest", "owner", "reactor", "seen", "sock")
+    __slots__ = ("_held", "_tail", "interest", "owner", "reactor", "seen", "sock")
 
     def __init__(self, reactor: Reactor, sock: ClientSocket) -> None:
         self.reactor = reactor
@@ -64,6 +64,7 @@ class Connection:
         self.seen = reactor.clock
         self.interest = READ
         self._tail: bytearray | None = None
+        self._held = 0  # bytes, as told to `hold`
 
     # -- for the protocol above ---------------------------------------------------
 
@@ -78,11 +79,6 @@ class Connection:
         return self.interest < 0
 
     @property
-    def secure(self) -> bool:
-        """Whether the client's bytes are encrypted on the way to this process."""
-        return hasattr(self.sock, "cipher")
-
-    @property
     def peer_host(self) -> str:
         """The client's IP address as text; empty where there is none (any more)."""
         try:
@@ -90,6 +86,11 @@ class Connection:
         except OSError:
             return ""
         return str(name[0]) if isinstance(name, tuple) else ""
+
+    @property
+    def secure(self) -> bool:
+        """Whether what the client sends and gets is encrypted on its way here."""
+        return bool(getattr(self.sock, "secure", False))
 
     def send(self, data: bytes) -> bool:
         """Send: True if the kernel took it all, False if a tail is kept or the client has gone.
@@ -204,13 +205,34 @@ class Connection:
             self.interest = _TOLD
             self.on_lost()
 
+    def vanished(self) -> None:
+        """As `lost`, where the reactor and the socket have let go already."""
+        self.interest = _TOLD
+        self._tail = _GONE
+        self.on_lost()
+
     def take_over(self, other: Connection) -> None:
         """Become the connection that `other` has been (its socket is ours already)."""
+        other.hold(0)
         self.interest = other.interest
         self._tail = other._tail
         other.interest = _TOLD  # (there is nothing to tell)
         other._tail = _GONE
         self.reactor.replace(other, self)
+
+    def hold(self, size: int) -> bool:
+        """Account for `size` bytes kept of a request or message that is not complete.
+
+        False if that is more than before, and all connections together keep more
+        than the reactor's bound: this one should be refused.
+        """
+        if self.interest < 0:
+            size = 0
+        stats = self.reactor.stats
+        more = size > self._held
+        stats.partial_bytes += size - self._held
+        self._held = size
+        return not more or stats.partial_bytes <= self.reactor.max_partial
 
     def pause_reading(self) -> None:
         """Leave further input in the kernel."""
@@ -246,6 +268,7 @@ class Connection:
         self.reactor.unregister(self)
         self.interest = _CLOSED
         self._tail = _GONE
+        self.hold(0)
         self.sock.close()
 
 

@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from node.websocket.connection import WebSocketConnection
 
 _NODES_TOLD = 16  # client addresses in a handshake reply
-MAX_SUBSCRIPTIONS = 10_000  # of one session
 
 
 def _session_of(batch: Batch) -> Session:
@@ -213,7 +212,7 @@ class Protocol:
     def _subscribe(self, batch: Batch, index: int, message: ClientMessage) -> None:
         session = _session_of(batch)
         names = names_of(message)
-        refused = self._refusal(session, names)
+        refused = refusal_of(names, len(session.topics))
         if refused is not None:
             self._fail(batch, index, message, *refused)
             return
@@ -238,16 +237,6 @@ class Protocol:
             names,
             lambda n, done: self._sessions.unsubscribe(session, held[n], done),
         )
-
-    @staticmethod
-    def _refusal(session: Session, names: list[str]) -> tuple[int, str, str] | None:
-        """Why `session` may not subscribe to `names`: (code, argument, text)."""
-        if not names:
-            return 400, "", "subscription missing"
-        refusal = refusal_of(names)
-        if refusal is None and len(session.topics) + len(names) > MAX_SUBSCRIPTIONS:
-            return 413, "", "too many subscriptions"
-        return refusal
 
     def _each(
         self,

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 from node.bayeux.channels import Kind, kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from node.bayeux.messages import ClientMessage
 
+MAX_SUBSCRIPTIONS = 10_000  # of one session
 _REFUSED = {
     Kind.INVALID: (405, "invalid channel"),
     Kind.META: (403, "meta channels are closed to clients"),
@@ -26,10 +27,14 @@ def names_of(message: ClientMessage) -> list[str]:
     return list(dict.fromkeys([asked] if isinstance(asked, str) else asked))
 
 
-def refusal_of(names: Iterable[str]) -> tuple[int, str, str] | None:
-    """Why nobody may subscribe to all of `names`: (code, argument, text)."""
+def refusal_of(names: Sequence[str], held: int) -> tuple[int, str, str] | None:
+    """Why a session with `held` channels may not subscribe to `names`: (code, argument, text)."""
+    if not names:
+        return 400, "", "subscription missing"
     for name in names:
         refused = _REFUSED.get(kind_of(name))
         if refused is not None:
             return refused[0], name, refused[1]
+    if held + len(names) > MAX_SUBSCRIPTIONS:
+        return 413, "", "too many subscriptions"
     return None

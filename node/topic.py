@@ -38,7 +38,16 @@ def read(feed: Feed, after: int) -> list[Entry]:
 class Wire:
     """A run of entries as bytes: built once a form, shared by every reader."""
 
-    __slots__ = ("_chunks", "_deflated", "_entries", "_frame", "_joined", "after", "count", "upto")
+    __slots__ = (
+        "_chunks",
+        "_deflated",
+        "_entries",
+        "_frame",
+        "_joined",
+        "after",
+        "count",
+        "upto",
+    )
 
     def __init__(self, after: int, entries: Sequence[Entry]) -> None:
         self.after = after
@@ -51,16 +60,16 @@ class Wire:
         self._chunks: dict[int, bytes] = {}
 
     @property
-    def size(self) -> int:
-        """Bytes of the array that a WebSocket gets."""
-        return len(self.joined) + 2
-
-    @property
     def joined(self) -> bytes:
         """JSON objects, comma-separated."""
         if self._joined is None:
             self._joined = b",".join([entry.payload for entry in self._entries])
         return self._joined
+
+    @property
+    def size(self) -> int:
+        """Bytes of the array that a WebSocket gets."""
+        return len(self.joined) + 2
 
     @property
     def frame(self) -> bytes:

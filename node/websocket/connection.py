@@ -104,7 +104,9 @@ class WebSocketConnection(MessageReader):
 
     def send_wire(self, wire: SharedText) -> bool:
         """Send a message that others get, too, in the form that was agreed. As `send_frame`."""
-        return self.send_frame(wire.deflated if wire.size <= REACH[self._window] else wire.frame)
+        if self._window and wire.size <= REACH[self._window]:
+            return self.send_frame(wire.deflated)
+        return self.send_frame(wire.frame)
 
     def send_text(self, text: bytes) -> bool:
         """Send a text message (UTF-8). As `send_frame`."""

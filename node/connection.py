@@ -55,7 +55,7 @@ class Connection:
     the reactor's clock (whole seconds) when the client last did something.
     """
 
-    __slots__ = ("_tail", "interest", "owner", "reactor", "seen", "sock")
+    __slots__ = ("_held", "_tail", "interest", "owner", "reactor", "seen", "sock")
 
     def __init__(self, reactor: Reactor, sock: ClientSocket) -> None:
         self.reactor = reactor
@@ -64,6 +64,7 @@ class Connection:
         self.seen = reactor.clock
         self.interest = READ
         self._tail: bytearray | None = None
+        self._held = 0  # bytes, as told to `hold`
 
     # -- for the protocol above ---------------------------------------------------
 
@@ -206,11 +207,26 @@ class Connection:
 
     def take_over(self, other: Connection) -> None:
         """Become the connection that `other` has been (its socket is ours already)."""
+        other.hold(0)
         self.interest = other.interest
         self._tail = other._tail
         other.interest = _TOLD  # (there is nothing to tell)
         other._tail = _GONE
         self.reactor.replace(other, self)
+
+    def hold(self, size: int) -> bool:
+        """Account for `size` bytes kept of a request or message that is not complete.
+
+        False if that is more than before, and all connections together keep more
+        than the reactor's bound: this one should be refused.
+        """
+        if self.interest < 0:
+            size = 0
+        stats = self.reactor.stats
+        more = size > self._held
+        stats.partial_bytes += size - self._held
+        self._held = size
+        return not more or stats.partial_bytes <= self.reactor.max_partial
 
     def pause_reading(self) -> None:
         """Leave further input in the kernel."""
@@ -246,6 +262,7 @@ class Connection:
         self.reactor.unregister(self)
         self.interest = _CLOSED
         self._tail = _GONE
+        self.hold(0)
         self.sock.close()
 
 

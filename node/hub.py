@@ -279,7 +279,7 @@ class Hub:
                     continue
                 transport = stream.transport
                 if transport == "websocket":
-                    cast("WebSocketConnection", stream).send_frame(wire.frame)
+                    cast("WebSocketConnection", stream).send_wire(wire)
                 else:
                     form = cast("EventStream", stream).form
                     if is_inbox:

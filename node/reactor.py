@@ -34,18 +34,23 @@ log = structlog.get_logger()
 SLICE: Final = 0.005  # seconds of client work before others get a turn
 BATCH: Final = 512  # events taken from epoll at once
 TICK: Final = 0.25  # seconds between looks at deadlines, and the loop's lag
+MAX_PARTIAL: Final = 256 * 1024 * 1024  # bytes of unfinished requests and messages
 ROUND: Final = 5.0  # seconds in which the sweep comes past every connection
 
 
 class Reactor:
     """Owns the epoll set, the table of connections, and the one task that serves them."""
 
-    def __init__(self, stats: Stats, end_of_turn: Callable[[], bool]) -> None:
+    def __init__(
+        self, stats: Stats, end_of_turn: Callable[[], bool], max_partial: int = MAX_PARTIAL
+    ) -> None:
         """`end_of_turn()` runs once a turn; True says that it has more to do.
 
-        What it raises is a bug of this program, and ends `run`.
+        What it raises is a bug of this program, and ends `run`. `max_partial`: bytes
+        that all connections together keep of what is not complete (`Connection.hold`).
         """
         self.stats = stats
+        self.max_partial = max_partial
         self.clock = 0  # whole seconds of the trio clock, for stamps that cost nothing
         self.connections = 0  # registered now
         self._end_of_turn = end_of_turn

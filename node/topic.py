@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from node.http.responses import stream_chunk
 from node.sse import events
-from node.websocket import text_frame
+from node.websocket import deflated_frame, text_frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,7 +38,16 @@ def read(feed: Feed, after: int) -> list[Entry]:
 class Wire:
     """A run of entries as bytes: built once a form, shared by every reader."""
 
-    __slots__ = ("_chunks", "_entries", "_frame", "_joined", "after", "count", "upto")
+    __slots__ = (
+        "_chunks",
+        "_deflated",
+        "_entries",
+        "_frame",
+        "_joined",
+        "after",
+        "count",
+        "upto",
+    )
 
     def __init__(self, after: int, entries: Sequence[Entry]) -> None:
         self.after = after
@@ -47,6 +56,7 @@ class Wire:
         self._entries = entries
         self._joined: bytes | None = None
         self._frame: bytes | None = None
+        self._deflated: bytes | None = None
         self._chunks: dict[int, bytes] = {}
 
     @property
@@ -57,11 +67,23 @@ class Wire:
         return self._joined
 
     @property
+    def size(self) -> int:
+        """Bytes of the array that a WebSocket gets."""
+        return len(self.joined) + 2
+
+    @property
     def frame(self) -> bytes:
         """One unmasked WebSocket text frame with all entries as a JSON array."""
         if self._frame is None:
             self._frame = text_frame(b"[%b]" % self.joined)
         return self._frame
+
+    @property
+    def deflated(self) -> bytes:
+        """The same, compressed."""
+        if self._deflated is None:
+            self._deflated = deflated_frame(b"[%b]" % self.joined)
+        return self._deflated
 
     def chunk(self, form: int) -> bytes:
         """A chunk of a stream of events, in one of the forms above."""

@@ -33,6 +33,9 @@ class Body(Protocol):
     @property
     def content(self) -> bytes: ...
 
+    @property
+    def held(self) -> int: ...
+
     def feed(self, data: bytes) -> bytes | None: ...
 
 
@@ -52,6 +55,11 @@ class SizedBody:
     @property
     def content(self) -> bytes:
         return bytes(self._kept)
+
+    @property
+    def held(self) -> int:
+        """Bytes kept so far."""
+        return len(self._kept)
 
     def feed(self, data: bytes) -> bytes | None:
         self.received += len(data)
@@ -80,6 +88,11 @@ class ChunkedBody:
     @property
     def content(self) -> bytes:
         return bytes(self._kept)
+
+    @property
+    def held(self) -> int:
+        """Bytes kept so far."""
+        return len(self._kept)
 
     def feed(self, data: bytes) -> bytes | None:
         """Raises RemoteProtocolError if the chunks are malformed."""

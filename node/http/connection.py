@@ -15,6 +15,7 @@ from node.http.events import EventStream
 from node.http.reader import BUSY, PENDING, READING, SPENT, RequestReader
 from node.http.responses import JSON, Headers
 from node.websocket.connection import WebSocketConnection
+from node.websocket.deflate import Negotiation
 from node.websocket.handshake import accept
 
 if TYPE_CHECKING:
@@ -135,7 +136,9 @@ class HttpConnection(RequestReader):
         """
         if self._state != BUSY or self.closed:
             raise LocalProtocolError("no request is outstanding")
-        answer = accept(head, subprotocols, headers)
+        settings = self._service.settings.websocket
+        deflate = Negotiation()
+        answer = accept(head, subprotocols, headers, [deflate] if settings.deflate else [])
         self._service.count(head.path, 101)
         stats = self._service.stats
         stats.connections["http"] -= 1
@@ -143,7 +146,7 @@ class HttpConnection(RequestReader):
         self._state = SPENT
         ahead, self._partial = self._partial, b""
         socket = WebSocketConnection(
-            self.reactor, self.sock, receiver, self._service.settings.websocket
+            self.reactor, self.sock, receiver, settings, window=deflate.window
         )
         socket.take_over(self)
         socket.start(answer, ahead)

@@ -56,17 +56,27 @@ class RequestReader(Connection):
     def on_readable(self) -> None:
         if self._state != READING:
             self._read_ahead()
-            return
-        body = self._body
-        data = self.read() if body is None else self.read(body.read_size)
-        if not data:
-            return
-        if body is not None:
-            self._feed(body, data)
-        elif self._partial:
-            self._take(self._partial + data)
         else:
-            self._take(data)
+            body = self._body
+            data = self.read() if body is None else self.read(body.read_size)
+            if not data:
+                return
+            if body is not None:
+                self._feed(body, data)
+            elif self._partial:
+                self._take(self._partial + data)
+            else:
+                self._take(data)
+        if self._partial or self._body is not None or self._held:
+            self._account()
+
+    def _account(self) -> None:
+        """Tell what is kept of a request; refuse it if the node keeps too much of them."""
+        body = self._body
+        held = len(self._partial) if body is None else body.held
+        if not self.hold(held) and self._state == READING:
+            self.reactor.stats.partial_refused["http"] += 1
+            self._refuse(_overloaded())
 
     def _read_ahead(self) -> None:
         """Input while a request is outstanding: pipelined requests, or the client's end."""
@@ -89,6 +99,8 @@ class RequestReader(Connection):
             reads_on = self._state == READING or len(self._partial) <= READ_AHEAD // 2
             if reads_on and not self.closed:
                 self.resume_reading()
+            if not self.closed:
+                self._account()
         super().on_again()
 
     def _take(self, data: bytes) -> None:
@@ -213,10 +225,11 @@ class RequestReader(Connection):
     def _refuse(self, error: RemoteProtocolError) -> None:
         """Answer what cannot be taken for a request, and close."""
         self._service.stats.http_requests["refused", error.status] += 1
-        body = responses.error_body(error.code, str(error))
+        body = responses.error_body(error.code, str(error), retry=error.status == 503)
+        answer = responses.response(error.status, body, headers=error.headers)
         self._body = None
         self._partial = b""
-        self.send(responses.closing(responses.response(error.status, body)))
+        self.send(responses.closing(answer))
         self.finish()
 
     def on_deadline(self) -> None:
@@ -230,6 +243,11 @@ class RequestReader(Connection):
             self._state == READING or not self.writable
         ):
             self.lost()
+
+
+def _overloaded() -> RemoteProtocolError:
+    headers = (("Retry-After", "1"),)
+    return RemoteProtocolError("too much is being received, retry", 503, "unavailable", headers)
 
 
 def _too_large(limit: int) -> RemoteProtocolError:

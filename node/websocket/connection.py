@@ -1,39 +1,43 @@
-"""A client's WebSocket after the handshake.
+"""A client's WebSocket after the handshake: what is sent, how it is kept alive, how it ends.
 
-    OPEN ◄──► BACKLOG              more frames have come than one turn may take
-      ├──► CLOSING ──► DONE        we sent a close frame, and wait for the client's
-      └──────────────► DONE        the client closed, broke a rule, or went away
-
-A text message that comes whole, in one masked frame within one read, is
-unmasked and handed on. Everything else goes through a `FrameMachine` (wsproto),
-which lives only until it has nothing to remember. Silence is watched by the
-reactor's sweep: no timer, no task.
+Silence is watched by the reactor's sweep: no timer, no task. A client that does
+not read what it is sent is not read from either (`node.websocket.reader`); one
+that lets more than the bound pile up all the same is closed (1008).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from wsproto.events import BytesMessage, CloseConnection, Ping, TextMessage
 
-from node.connection import READ, ClientSocket, Connection
+from node.connection import READ, ClientSocket
 from node.errors import RemoteProtocolError, SlowConsumerError
 from node.websocket import frames
+from node.websocket.deflate import REACH, WORTHWHILE, deflated_frame
 from node.websocket.frames import CloseCode
-from node.websocket.machine import FrameMachine
+from node.websocket.reader import BACKLOG, CLOSING, DONE, MessageReader
 
 if TYPE_CHECKING:
     from wsproto.events import Event
 
     from node.reactor import Reactor
+    from node.websocket.machine import FrameMachine
     from node.websocket.settings import WebSocketSettings
 
-OPEN: Final = 0
-BACKLOG: Final = 1
-CLOSING: Final = 2
-DONE: Final = 3
 
-FRAMES_A_TURN: Final = 64  # frames of one client that are read before others get a turn
+class SharedText(Protocol):
+    """A text message for many readers, whose frames are built when first asked for."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of its payload."""
+
+    @property
+    def frame(self) -> bytes: ...
+
+    @property
+    def deflated(self) -> bytes: ...
 
 
 class WebSocketReceiver(Protocol):
@@ -56,10 +60,10 @@ class WebSocketReceiver(Protocol):
         """A kept tail has drained."""
 
 
-class WebSocketConnection(Connection):
+class WebSocketConnection(MessageReader):
     """A client connection that speaks WebSocket."""
 
-    __slots__ = ("_machine", "_partial", "_receiver", "_settings", "_state", "mark")
+    __slots__ = ("_receiver", "mark")
 
     transport = "websocket"
 
@@ -69,13 +73,12 @@ class WebSocketConnection(Connection):
         sock: ClientSocket,
         receiver: WebSocketReceiver,
         settings: WebSocketSettings,
+        *,
+        window: int = 0,
     ) -> None:
-        super().__init__(reactor, sock)
+        """`window`: bits of the client's window for deflated frames; 0: not agreed."""
+        super().__init__(reactor, sock, settings, window)
         self._receiver: WebSocketReceiver | None = receiver  # None once it has been told the end
-        self._settings = settings
-        self._state = OPEN
-        self._partial = b""  # part of a frame's header; in BACKLOG, frames to be read
-        self._machine: FrameMachine | None = None
         self.mark = b""  # what the handshake showed of its browser (the protocol above's own)
 
     # -- for the protocol above -------------------------------------------------------
@@ -86,12 +89,30 @@ class WebSocketConnection(Connection):
         return self._tail is None and self._state <= BACKLOG
 
     def send_frame(self, frame: bytes) -> bool:
-        """Send a prebuilt `text_frame`. As `send`; nothing (False) once a close has begun."""
-        return self._state <= BACKLOG and self.send(frame)
+        """Send a prebuilt `text_frame`: True if the kernel took it all.
+
+        Nothing is sent once a close has begun. A client that has not read what
+        waits for it already is closed, if this is more than the bound allows.
+        """
+        if self._state > BACKLOG:
+            return False
+        try:
+            return self.send(frame)
+        except SlowConsumerError:
+            self._cut_off()
+            return False
+
+    def send_wire(self, wire: SharedText) -> bool:
+        """Send a message that others get, too, in the form that was agreed. As `send_frame`."""
+        if self._window and wire.size <= REACH[self._window]:
+            return self.send_frame(wire.deflated)
+        return self.send_frame(wire.frame)
 
     def send_text(self, text: bytes) -> bool:
         """Send a text message (UTF-8). As `send_frame`."""
-        return self._state <= BACKLOG and self.send(frames.text_frame(text))
+        if self._window and len(text) >= WORTHWHILE:
+            return self.send_frame(deflated_frame(text, self._window))
+        return self.send_frame(frames.text_frame(text))
 
     def close_with(self, code: int, reason: str = "") -> None:
         """Begin the close handshake; nothing is received or sent any more.
@@ -103,12 +124,12 @@ class WebSocketConnection(Connection):
         self._state = CLOSING
         self.reactor.set_deadline(self, self._settings.close_timeout)
         self.reactor.again(self)
-        self._say(frames.close_frame(code, reason))
+        self._read_on()
+        self._say_last(frames.close_frame(code, reason))
 
     def start(self, answer: bytes, ahead: bytes) -> None:
         """Answer the handshake. `ahead`: what the client sent behind it."""
-        if not self.interest & READ:
-            self.resume_reading()
+        self._read_on()
         self.send(answer)
         if ahead:
             self._partial = ahead
@@ -117,100 +138,10 @@ class WebSocketConnection(Connection):
 
     # -- receiving -----------------------------------------------------------------------
 
-    def on_readable(self) -> None:
-        if self._state == BACKLOG:
-            return  # what has been read comes first; epoll will say again that there is more
-        data = self.read()
-        if data and self._state != DONE:
-            self._receive(self._partial + data if self._partial else data)
-
     def on_again(self) -> None:
-        if self._state == BACKLOG and not self.closed:
-            self._state = OPEN
-            self._receive(self._partial)
-        elif self._state == CLOSING:
+        if self._state == CLOSING:
             self._tell()
         super().on_again()
-
-    @property
-    def _live(self) -> bool:
-        return self._state != DONE and self.interest >= 0
-
-    def _receive(self, data: bytes) -> None:
-        """Read the frames in `data`, which begins where one does, or where the machine is."""
-        watched = bool(self._partial) or self._machine is not None
-        renewed = not watched  # what is unfinished at the end was begun in this read
-        pos, end, left = 0, len(data), FRAMES_A_TURN
-        while pos < end and left and self._live:
-            left -= 1
-            if pos and self._machine is None:
-                renewed = True
-            moved = self._read_frame(data, pos)
-            if moved == pos:
-                break
-            pos = moved
-        if not self._live:
-            self._partial = b""
-            return
-        self._partial = data[pos:]
-        if self._partial and not left:
-            self._put_off()
-        if self._state <= BACKLOG:
-            self._watch(watched, renewed)
-
-    def _put_off(self) -> None:
-        if self._state == CLOSING:
-            self._end()  # it had its chance to answer our close frame
-        else:
-            self._state = BACKLOG
-            self.reactor.again(self)
-
-    def _watch(self, watched: bool, renewed: bool) -> None:
-        """Limit the time that a message may be under way."""
-        if not self._partial and self._machine is None:
-            if watched:
-                self.reactor.clear_deadline(self)
-        elif renewed:
-            self.reactor.set_deadline(self, self._settings.message_timeout)
-
-    def _read_frame(self, data: bytes, pos: int) -> int:
-        """Read (the rest of) one frame. Returns where the next begins, `pos` to wait for more."""
-        machine = self._machine
-        if machine is None:
-            quick = frames.quick_text(data, pos)
-            if quick is not None:
-                start, stop = quick
-                self._take_quick(frames.unmask(data, start, stop - start))
-                return stop
-            stop = frames.quick_pong(data, pos)
-            if stop:
-                return stop
-            if not frames.has_header(data, pos):
-                return pos
-            machine = self._machine = FrameMachine(self._settings.max_message)
-        try:
-            moved, events = machine.feed(data, pos)
-        except RemoteProtocolError as error:
-            self._fail(CloseCode.TOO_BIG, str(error))
-            return len(data)
-        for event in events:
-            if self._live:
-                self._take(machine, event)
-        if machine.idle:
-            self._machine = None
-        return moved
-
-    def _take_quick(self, text: bytes) -> None:
-        if len(text) > self._settings.max_message:
-            self._fail(CloseCode.TOO_BIG, f"a message may have {self._settings.max_message} bytes")
-            return
-        if not text.isascii():
-            try:
-                text.decode()
-            except UnicodeDecodeError:
-                self._fail(CloseCode.INVALID_TEXT, "not UTF-8")
-                return
-        self._hand_over(text)
 
     def _hand_over(self, text: bytes) -> None:
         if self._receiver is not None and self._state <= BACKLOG:
@@ -250,13 +181,29 @@ class WebSocketConnection(Connection):
         try:
             self.send(frame)
         except SlowConsumerError:
-            self.reactor.stats.slow_consumers["close"] += 1
-            self.close()
+            self._cut_off()
+
+    def _say_last(self, frame: bytes) -> None:
+        """Send a close frame; the bound does not apply to the last few bytes."""
+        try:
+            self.send(frame)
+        except SlowConsumerError:
+            if self._tail:
+                self._tail += frame
+
+    def _cut_off(self) -> None:
+        """The client does not read: say so behind what waits already, and leave it a moment."""
+        self.reactor.stats.slow_consumers["close"] += 1
+        self._fail(CloseCode.POLICY_VIOLATION, "too slow")
+
+    def _read_on(self) -> None:
+        if not self.interest & READ:
+            self.resume_reading()
 
     def _fail(self, code: int, reason: str) -> None:
         """The client broke a rule (RFC 6455 section 7.1.7)."""
         if self._state <= BACKLOG:
-            self._say(frames.close_frame(code, reason))
+            self._say_last(frames.close_frame(code, reason))
         self._end()
 
     def _end(self) -> None:
@@ -266,6 +213,7 @@ class WebSocketConnection(Connection):
         self.finish()
 
     def on_drained(self) -> None:
+        self._read_on()
         if self._receiver is not None and self._state <= BACKLOG:
             self._receiver.handle_writable(self)
 
@@ -283,10 +231,8 @@ class WebSocketConnection(Connection):
         self._fail(CloseCode.POLICY_VIOLATION, "the message came too slowly")
 
     def on_failure(self, error: Exception) -> None:
-        if isinstance(error, SlowConsumerError):
-            self.close()
-        else:
-            self._fail(CloseCode.INTERNAL_ERROR, "internal error")
+        del error
+        self._fail(CloseCode.INTERNAL_ERROR, "internal error")
 
     def on_lost(self) -> None:
         self._state = DONE

@@ -32,12 +32,17 @@ class CloseCode(IntEnum):
 
 def text_frame(payload: bytes) -> bytes:
     """An unmasked server text frame around UTF-8 `payload`, to be shared by all its readers."""
+    return framed(_WHOLE_TEXT, payload)
+
+
+def framed(first: int, payload: bytes) -> bytes:
+    """An unmasked frame; `first` is its first byte (FIN, reserved bits, opcode)."""
     size = len(payload)
-    if size <= 125:
-        return b"\x81%c%b" % (size, payload)
+    if size <= MAX_CONTROL:
+        return b"%c%c%b" % (first, size, payload)
     if size <= 0xFFFF:
-        return b"\x81\x7e%b%b" % (size.to_bytes(2, "big"), payload)
-    return b"\x81\x7f%b%b" % (size.to_bytes(8, "big"), payload)
+        return b"%c\x7e%b%b" % (first, size.to_bytes(2, "big"), payload)
+    return b"%c\x7f%b%b" % (first, size.to_bytes(8, "big"), payload)
 
 
 def close_frame(code: int, reason: str = "") -> bytes:
@@ -67,14 +72,14 @@ def payload_size(data: bytes, pos: int) -> int:
     return int.from_bytes(data[pos + 2 : pos + 2 + _EXTENDED[length]], "big")
 
 
-def quick_text(data: bytes, pos: int) -> tuple[int, int] | None:
+def quick_text(data: bytes, pos: int, first: int = _WHOLE_TEXT) -> tuple[int, int] | None:
     """Where the payload begins and ends, if a whole masked text message is at `pos`.
 
-    One frame, no extension, less than 64 KiB: what clients send. None for
-    everything else, proper or not.
+    One frame that begins with the byte `first`, less than 64 KiB: what clients
+    send. None for everything else, proper or not.
     """
     there = len(data) - pos
-    if there < 6 or data[pos] != _WHOLE_TEXT:
+    if there < 6 or data[pos] != first:
         return None
     length = data[pos + 1] - MASKED
     if length < 0:

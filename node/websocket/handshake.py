@@ -13,16 +13,24 @@ from wsproto.utilities import RemoteProtocolError as HandshakeError
 from node.errors import LocalProtocolError, RemoteProtocolError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from wsproto.extensions import Extension
+
     from node.http.head import Head
 
 
 def accept(
-    head: Head, subprotocols: tuple[str, ...] = (), headers: tuple[tuple[str, str], ...] = ()
+    head: Head,
+    subprotocols: tuple[str, ...] = (),
+    headers: tuple[tuple[str, str], ...] = (),
+    extensions: Sequence[Extension] = (),
 ) -> bytes:
     """The bytes that answer a proper handshake request.
 
     `subprotocols` are those that we speak, best first; the first that the client
-    offers is chosen, none if it offers none of them.
+    offers is chosen, none if it offers none of them. `extensions` are asked for
+    what they accept of the client's offers.
 
     Raises RemoteProtocolError: 400, or 426 for another version of the protocol;
     LocalProtocolError for a header of ours that is not one line of text.
@@ -42,11 +50,9 @@ def accept(
     if not isinstance(request, Request):
         raise RemoteProtocolError("not a WebSocket handshake")
     chosen = next((name for name in subprotocols if name in request.subprotocols), None)
-    # permessage-deflate: its wsproto extension goes into `extensions` here, and
-    # into the `wsproto.connection.Connection` that reads frames.
     try:
         more = [(name.encode("ascii"), value.encode("latin-1")) for name, value in headers]
-        return machine.send(AcceptConnection(subprotocol=chosen, extra_headers=more))
+        return machine.send(AcceptConnection(chosen, list(extensions), more))
     except (UnicodeError, h11.LocalProtocolError) as error:
         raise LocalProtocolError("not a header") from error
 

@@ -14,10 +14,12 @@ from wsproto.connection import ConnectionState, ConnectionType
 from wsproto.events import BytesMessage, TextMessage
 
 from node.errors import RemoteProtocolError
+from node.websocket.deflate import Inflation
 from node.websocket.frames import OPCODE, has_header, header_size, payload_size
 
 if TYPE_CHECKING:
     from wsproto.events import Event
+    from wsproto.extensions import Extension
 
 _CONTROL = 0x8  # the bit that control opcodes have
 _CONTINUATION = 0x0
@@ -26,22 +28,29 @@ _CONTINUATION = 0x0
 class FrameMachine:
     """Reads frames from the first that is unusual to the end of its message."""
 
-    __slots__ = ("_announced", "_limit", "_missing", "_parser", "_parts", "_size", "in_message")
+    __slots__ = ("_announced", "_kept", "_limit", "_missing", "_most", "_parser", "in_message")
 
-    def __init__(self, limit: int) -> None:
-        """`limit`: bytes of a message."""
-        self._parser = FrameParser(ConnectionType.SERVER)
+    def __init__(self, limit: int, *, inflates: bool = False) -> None:
+        """`limit`: bytes of a message. `inflates`: permessage-deflate has been agreed."""
+        extensions: list[Extension] = [Inflation(limit)] if inflates else []
+        self._parser = FrameParser(ConnectionType.SERVER, extensions)
         self._limit = limit
+        # What does not compress grows a little when deflated, and may still be announced.
+        self._most = limit + (limit >> 8) + 64 if inflates else limit
         self._missing = 0  # bytes of the frame being read that have not come
         self._announced = 0  # bytes that the frames of the message being read announce
-        self._parts: list[str | bytes] = []  # of the message being read
-        self._size = 0  # characters or bytes in `_parts`
+        self._kept = bytearray()  # what has come of the message being read; text as UTF-8
         self.in_message = False  # between a message's first frame and its last
 
     @property
     def idle(self) -> bool:
         """At a frame's end, and not within a message: this object has nothing to remember."""
         return not self._missing and not self.in_message
+
+    @property
+    def held(self) -> int:
+        """Bytes kept of an unfinished message."""
+        return len(self._kept)
 
     @property
     def closed_by_peer(self) -> bool:
@@ -84,24 +93,23 @@ class FrameMachine:
         size = payload_size(data, start)
         if not opcode & _CONTROL:
             self._announced = size + (self._announced if opcode == _CONTINUATION else 0)
-            self._check(self._announced)
+            self._check(self._announced, self._most)
         self._missing = header_size(data, start) + size
 
     def _collect(self, event: TextMessage | BytesMessage) -> Event | None:
         data = event.data
         if data:
-            self._size += len(data)
-            self._check(self._size)  # (an extension may have inflated it)
-            self._parts.append(data if isinstance(data, str) else bytes(data))
+            self._kept += data.encode() if isinstance(data, str) else data
+            self._check(len(self._kept), self._limit)
         self.in_message = not event.message_finished
         if self.in_message:
             return None
-        parts, self._parts = self._parts, []
-        self._size = self._announced = 0
+        whole, self._kept = bytes(self._kept), bytearray()
+        self._announced = 0
         if isinstance(event, TextMessage):
-            return TextMessage(data="".join(part for part in parts if isinstance(part, str)))
-        return BytesMessage(data=b"".join(part for part in parts if isinstance(part, bytes)))
+            return TextMessage(data=whole.decode())
+        return BytesMessage(data=whole)
 
-    def _check(self, size: int) -> None:
-        if size > self._limit:
+    def _check(self, size: int, most: int) -> None:
+        if size > most:
             raise RemoteProtocolError(f"a message may have {self._limit} bytes", 413, "too_large")

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from dht.effects import Effect
     from dht.ids import NodeId
+    from node.topic import Wire
 
 ME = bytes(range(20))
 
@@ -112,6 +113,9 @@ class FakeSocket:
     def send_frame(self, frame: bytes) -> bool:
         head = 2 if frame[1] < 126 else 4 if frame[1] == 126 else 10
         return self.send_text(frame[head:])
+
+    def send_wire(self, wire: Wire) -> bool:
+        return self.send_frame(wire.frame)
 
     def close_with(self, code: int, reason: str = "") -> None:
         self.closed, self.writable, self.close_code = (

@@ -30,10 +30,14 @@ from node.router import Router, route_of
 from node.sse.handler import EventReaders
 from node.stats import Stats
 from node.tags import TagPool
+from node.tls import Certificates, TlsListener
 from node.websocket import CloseCode
 from node.websocket.settings import WebSocketSettings
 
 if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
     from dht.ids import NodeId
     from dht.placement import Placement
     from dht.view import View
@@ -58,7 +62,7 @@ class Node:
         self.tags = TagPool(self.cluster.serving)
         self.protocol = Protocol(self.cluster, self.sessions, self.tags, config, self.stats)
         self.relays = Relays(self.cluster, self.sessions, self.protocol)
-        self.reactor = Reactor(self.stats, self.sessions.hub.end_of_turn)
+        self.reactor = Reactor(self.stats, self.sessions.hub.end_of_turn, config.max_partial_bytes)
         origins = Origins(config.allowed_origins)
         self.http = HttpService(
             self.reactor,
@@ -82,10 +86,17 @@ class Node:
             HttpSettings(
                 max_body=config.max_message_size,
                 keep_alive=config.keep_alive,
-                websocket=WebSocketSettings(max_message=config.max_message_size),
+                websocket=WebSocketSettings(
+                    max_message=config.max_message_size, deflate=config.websocket_deflate
+                ),
             ),
             route_of,
         )
+        self.accept: Callable[[socket.socket], None] = self.http.accept
+        self.certificates: Certificates | None = None
+        if config.tls_cert is not None and config.tls_key is not None:
+            self.certificates = Certificates(config.tls_cert, config.tls_key, self.stats)
+            self.accept = TlsListener(self.reactor, self.certificates, self.http.adopt).accept
 
     # -- what the cluster tells ---------------------------------------------------
 
@@ -146,14 +157,14 @@ async def serve(config: Config) -> None:
     """Run one node until SIGTERM or SIGINT, then leave the ring politely.
 
     Raises OSError where a listener cannot be opened, ConfigError where the
-    state directory will not do.
+    state directory or the certificate will not do.
     """
     host, port = config.client
     listeners = await open_listeners(host, port, reuse_port=config.reuse_port)
     client_address = config.client_address(listeners[0].getsockname()[1])
     node = Node(config, client_address)
     ops = OpsServer(config.ops, node.cluster, node.stats)
-    acceptor = Acceptor(listeners, node.http.accept, lambda: node.reactor.connections)
+    acceptor = Acceptor(listeners, node.accept, lambda: node.reactor.connections)
     await node.cluster.bind()
     async with trio.open_nursery() as nursery:
         await nursery.start(ops.run)
@@ -163,6 +174,8 @@ async def serve(config: Config) -> None:
         nursery.start_soon(node.sessions.wheel.run)
         nursery.start_soon(node.tell_consumed)
         nursery.start_soon(node.tell_positions)
+        if node.certificates is not None:
+            nursery.start_soon(node.certificates.watch)
         await nursery.start(acceptor.run)
         # What is alive now stays; a full collection need not look at it again and again.
         gc.collect()
@@ -174,13 +187,24 @@ async def serve(config: Config) -> None:
             ops=str(config.ops),
             node=node.cluster.me.hex()[:8],
         )
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-            async for number in signals:
-                log.info("leaving", signal=signal.Signals(number).name)
-                break
+        await _until_told(node.certificates)
         with trio.move_on_after(config.drain_grace):
             acceptor.stop()
             node.let_clients_go()
             await node.cluster.leave_ring()
         nursery.cancel_scope.cancel()
     log.info("left")
+
+
+async def _until_told(certificates: Certificates | None) -> None:
+    """Wait for SIGTERM or SIGINT; SIGHUP meanwhile reloads the certificate, where there is one."""
+    numbers = [signal.SIGTERM, signal.SIGINT]
+    if certificates is not None:
+        numbers.append(signal.SIGHUP)
+    with trio.open_signal_receiver(*numbers) as signals:
+        async for number in signals:
+            if number == signal.SIGHUP and certificates is not None:
+                await certificates.reload()
+                continue
+            log.info("leaving", signal=signal.Signals(number).name)
+            break

@@ -79,6 +79,8 @@ class Config(BaseModel):
     state_dir: Path | None = None
     cluster_secret: str | None = Field(default=None, repr=False)
     cluster_secret_file: Path | None = None
+    tls_cert: Path | None = None  # PEM: the client listener's certificate and its chain
+    tls_key: Path | None = None  # PEM, not encrypted
     api_key: str | None = Field(default=None, repr=False, min_length=1)
     workers: Annotated[int, Field(ge=1, le=256)] = 1
     reuse_port: bool = False  # several workers of one host share the client port
@@ -92,6 +94,8 @@ class Config(BaseModel):
     hosts: Annotated[tuple[str, ...], NoDecode] = ()  # told to clients, which may go there
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = (ANY,)  # pages that may come here
     keep_alive: Annotated[Seconds, Field(ge=1)] = 25.0  # between comments on a stream of events
+    max_partial_bytes: Annotated[ByteSize, Field(ge=64 << 20)] = ByteSize(256 << 20)  # unfinished
+    websocket_deflate: bool = False  # agree to permessage-deflate
     max_sessions: Annotated[int, Field(ge=1)] = 1_000_000
     drain_grace: Seconds = 10.0  # a drain ends after this long, finished or not
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -147,6 +151,9 @@ class Config(BaseModel):
     @model_validator(mode="after")
     def _check_together(self) -> Self:
         self._check_listeners()
+        if (self.tls_cert is None) != (self.tls_key is None):
+            msg = "--tls-cert and --tls-key go together: give both, or neither"
+            raise ValueError(msg)
         found = tuple(self._read_secrets())
         if not found:
             if not self.peer.is_loopback:

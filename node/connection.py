@@ -205,6 +205,12 @@ class Connection:
             self.interest = _TOLD
             self.on_lost()
 
+    def vanished(self) -> None:
+        """As `lost`, where the reactor and the socket have let go already."""
+        self.interest = _TOLD
+        self._tail = _GONE
+        self.on_lost()
+
     def take_over(self, other: Connection) -> None:
         """Become the connection that `other` has been (its socket is ours already)."""
         other.hold(0)

@@ -76,6 +76,13 @@ def _client_side(stats: Stats) -> Iterator[Metric]:
         "slow_consumers", "Readers that did not take what they were owed", "action",
         stats.slow_consumers,
     )  # fmt: skip
+    yield _gauge("partial_bytes", "Bytes kept of unfinished requests", stats.partial_bytes)
+    yield _counters(
+        "partial_refused", "Requests refused because too many were unfinished", "transport",
+        stats.partial_refused,
+    )  # fmt: skip
+    yield _counters("tls_handshakes", "TLS handshakes ended", "outcome", stats.tls_handshakes)
+    yield _counters("tls_reloads", "New certificates looked at", "outcome", stats.tls_reloads)
     yield _counters("refused", "Requests refused, by error code", "code", stats.refused)
     lag, stats.loop_lag = stats.loop_lag, 0.0
     yield _gauge("loop_lag_seconds", "How late the loop was, at worst, since the last scrape", lag)

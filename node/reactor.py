@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import select
 from time import perf_counter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import structlog
 import trio
@@ -36,6 +36,13 @@ BATCH: Final = 512  # events taken from epoll at once
 TICK: Final = 0.25  # seconds between looks at deadlines, and the loop's lag
 MAX_PARTIAL: Final = 256 * 1024 * 1024  # bytes of unfinished requests and messages
 ROUND: Final = 5.0  # seconds in which the sweep comes past every connection
+
+
+class BufferingSocket(Protocol):
+    """A client's socket that may have read more from the kernel than it was asked for."""
+
+    def fileno(self) -> int: ...
+    def pending(self) -> int: ...
 
 
 class Reactor:
@@ -59,6 +66,8 @@ class Reactor:
         self._epoll.register(self._bell, READ)
         self._table: list[Connection | None] = []  # by file descriptor
         self._again: dict[Connection, None] = {}
+        self._unread: dict[int, BufferingSocket] = {}  # by file descriptor
+        self._parked: dict[int, BufferingSocket] = {}  # the same, of who wants no input now
         self._deadlines: dict[Connection, float] = {}  # seconds on the trio clock
         self._hand = 0  # where in the table the sweep goes on
         self._woken = False
@@ -78,6 +87,11 @@ class Reactor:
         self._again[conn] = None
         self.wake()
 
+    def unread(self, sock: BufferingSocket) -> None:
+        """`sock` has input that epoll does not see: have its connection read on."""
+        self._unread[sock.fileno()] = sock
+        self.wake()
+
     def register(self, conn: Connection) -> None:
         """Watch `conn` for input."""
         fd = conn.sock.fileno()
@@ -94,6 +108,8 @@ class Reactor:
         self._epoll.unregister(fd)
         self._table[fd] = None
         self._deadlines.pop(conn, None)
+        self._unread.pop(fd, None)
+        self._parked.pop(fd, None)
         self.connections -= 1
 
     def replace(self, old: Connection, new: Connection) -> None:
@@ -105,7 +121,10 @@ class Reactor:
         """Watch `conn` for `interest` (READ and WRITE bits)."""
         if conn.interest != interest:
             conn.interest = interest
-            self._epoll.modify(conn.sock.fileno(), interest)
+            fd = conn.sock.fileno()
+            self._epoll.modify(fd, interest)
+            if self._parked and interest & READ and fd in self._parked:
+                self.unread(self._parked.pop(fd))
 
     def set_writable_interest(self, conn: Connection, on: bool) -> None:
         """Watch `conn` for room in its socket, or no more."""
@@ -118,6 +137,10 @@ class Reactor:
         dict entry until then.
         """
         self._deadlines[conn] = trio.current_time() + seconds
+
+    def deadline(self, conn: Connection) -> float:
+        """Seconds that are left of the deadline of `conn`; 0 if it has none."""
+        return max(0.0, self._deadlines.get(conn, 0.0) - trio.current_time())
 
     def clear_deadline(self, conn: Connection) -> None:
         self._deadlines.pop(conn, None)
@@ -153,6 +176,8 @@ class Reactor:
         cut_short = self._serve_events(stop)
         # Cleared here, so that what is woken from now on gets another turn.
         self._woken = False
+        if self._unread:
+            self._serve_unread(stop)
         if self._again:
             self._serve_again(stop)
         return self._end_of_turn() or cut_short
@@ -177,6 +202,25 @@ class Reactor:
             if perf_counter() > stop:
                 return True  # epoll is level-triggered: what is left comes up again
         return len(events) == BATCH
+
+    def _serve_unread(self, stop: float) -> None:
+        waiting, self._unread = self._unread, {}
+        while waiting:
+            fd, sock = waiting.popitem()
+            conn = self._table[fd]
+            if conn is None:
+                continue
+            if not conn.interest & READ:
+                self._parked[fd] = sock
+                continue
+            self._guard(conn, conn.on_readable)
+            if self._table[fd] is not None and sock.pending():
+                self._unread[fd] = sock  # it leaves that for a later turn
+            if perf_counter() > stop:
+                break
+        self._unread |= waiting
+        if self._unread:
+            self._woken = True
 
     def _serve_again(self, stop: float) -> None:
         waiting = list(self._again)

@@ -49,6 +49,8 @@ class Stats:
         self.link_bytes: Counter[str] = Counter()  # direction: in, out
         self.link_refused: Counter[str] = Counter()  # reason
         self.refused: Counter[str] = Counter()  # error code told to a client
+        self.tls_handshakes: Counter[str] = Counter()  # outcome: ok, failed, timeout, plain
+        self.tls_reloads: Counter[str] = Counter()  # outcome: ok, refused
         self.partial_refused: Counter[str] = Counter()  # transport
         self.partial_bytes = 0  # kept of requests and messages that are not complete; now
         self.head_cache_hits = 0

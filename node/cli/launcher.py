@@ -46,7 +46,8 @@ class Launcher:
     """Runs `plans` under `environ` until SIGINT, SIGTERM, or until none is left.
 
     `respawn`: a node that dies is started again. `grace`: seconds that a node
-    has between SIGTERM and SIGKILL. What happens is told on standard output.
+    has between SIGTERM and SIGKILL. `passes_on_hangup`: SIGHUP goes on to the nodes
+    (who reload their certificate). What happens is told on standard output.
     """
 
     def __init__(
@@ -56,12 +57,17 @@ class Launcher:
         *,
         respawn: bool = False,
         grace: float = 8.0,
+        passes_on_hangup: bool = False,
         program: Sequence[str] = (sys.executable, "-m", "node.cli"),
     ) -> None:
         self._plans = plans
         self._environ = environ
         self._respawn = respawn
         self._grace = grace
+        self._signals = [signal.SIGINT, signal.SIGTERM]
+        if passes_on_hangup:
+            self._signals.append(signal.SIGHUP)
+        self._running: set[trio.Process] = set()
         self._program = program
         self._read_end, self._write_end = -1, -1
 
@@ -72,12 +78,16 @@ class Launcher:
 
         async def end_on_signal(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
             nonlocal told
-            async for _ in signals:
+            async for number in signals:
+                if number == signal.SIGHUP:
+                    for process in self._running:
+                        process.send_signal(number)
+                    continue
                 told = True
                 scope.cancel()
 
         try:
-            with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            with trio.open_signal_receiver(*self._signals) as signals:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(end_on_signal, signals, nursery.cancel_scope)
                     nursery.start_soon(self._announce_ring)
@@ -127,9 +137,11 @@ class Launcher:
         )
 
     async def _wait(self, process: trio.Process) -> int:
+        self._running.add(process)
         try:
             return await process.wait()
         finally:
+            self._running.discard(process)
             if process.poll() is None:
                 process.terminate()
                 with trio.CancelScope(shield=True):

@@ -17,7 +17,7 @@ import typer
 from node.cli.launcher import Launcher
 from node.cli.ports import require_bindable
 from node.cli.workers import plan_workers
-from node.config import Config, load_config
+from node.config import Config, ConfigError, load_config
 from node.log_setup import configure_logging
 
 if TYPE_CHECKING:
@@ -64,6 +64,20 @@ def serve(
     ] = None,
     max_message_size: Annotated[
         str | None, _option("max-message-size", "Clients", "Largest body, such as 1MiB [1MiB].")
+    ] = None,
+    max_partial_bytes: Annotated[
+        str | None,
+        _option("max-partial-bytes", "Clients", "Unfinished requests, in all [256MiB]."),
+    ] = None,
+    websocket_deflate: Annotated[
+        bool | None,
+        _option("websocket-deflate/--no-websocket-deflate", "Clients", "Compress frames [no]."),
+    ] = None,
+    tls_cert: Annotated[
+        str | None, _option("tls-cert", "Clients", "Certificate and chain, PEM: clients use TLS.")
+    ] = None,
+    tls_key: Annotated[
+        str | None, _option("tls-key", "Clients", "Its private key, PEM, not encrypted.")
     ] = None,
     max_sessions: Annotated[
         str | None, _option("max-sessions", "Clients", "Sessions on this node [1000000].")
@@ -149,6 +163,7 @@ def _run_node(config: Config) -> None:
     configure_logging(config.log_level, config.log_format, client=str(config.client))
     _warn_of_secret_file(config)
     _check_listeners(config)
+    _check_certificate(config)
     _raise_descriptor_limit()
     from node.app import serve as serve_node  # noqa: PLC0415 - other commands need none of it
 
@@ -158,8 +173,15 @@ def _run_node(config: Config) -> None:
 def _run_workers(config: Config, flags: Mapping[str, object], file: Path | None) -> int:
     configure_logging(config.log_level, config.log_format)
     _warn_of_secret_file(config)
+    _check_certificate(config)
     plans, environ = plan_workers(config, flags, file)
-    launcher = Launcher(plans, environ, respawn=True, grace=config.drain_grace + 2)
+    launcher = Launcher(
+        plans,
+        environ,
+        respawn=True,
+        grace=config.drain_grace + 2,
+        passes_on_hangup=config.tls_cert is not None,
+    )
     return trio.run(launcher.run)
 
 
@@ -173,6 +195,17 @@ def _check_listeners(config: Config) -> None:
     require_bindable(config.client, "--client", shared=config.reuse_port)
     require_bindable(config.peer, "--peer")
     require_bindable(config.ops, "--ops")
+
+
+def _check_certificate(config: Config) -> None:
+    if config.tls_cert is not None and config.tls_key is not None:
+        from node.tls import CertificateError, build_context  # noqa: PLC0415 - as for node.app
+
+        try:
+            build_context(config.tls_cert, config.tls_key)
+        except CertificateError as error:
+            msg = f"--tls-cert, --tls-key: {error}"
+            raise ConfigError(msg) from None
 
 
 def _raise_descriptor_limit() -> None:

@@ -13,7 +13,7 @@ from node.websocket.settings import WebSocketSettings
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from node.connection import ClientSocket
+    from node.connection import ClientSocket, Connection
     from node.http.connection import HttpHandler
     from node.reactor import Reactor
     from node.stats import Stats
@@ -58,6 +58,11 @@ class HttpService:
     def accept(self, sock: ClientSocket) -> None:
         """Take an accepted, non-blocking socket."""
         self.reactor.register(HttpConnection(self, sock))
+        self.stats.connections["http"] += 1
+
+    def adopt(self, waiting: Connection) -> None:
+        """Take a registered connection, of which no protocol has read anything yet."""
+        HttpConnection(self, waiting.sock).take_over(waiting)
         self.stats.connections["http"] += 1
 
     def count(self, path: str, status: int) -> None:

@@ -92,6 +92,11 @@ class Connection:
             return ""
         return str(name[0]) if isinstance(name, tuple) else ""
 
+    @property
+    def secure(self) -> bool:
+        """Whether what the client sends and gets is encrypted on its way here."""
+        return bool(getattr(self.sock, "secure", False))
+
     def send(self, data: bytes) -> bool:
         """Send: True if the kernel took it all, False if a tail is kept or the client has gone.
 

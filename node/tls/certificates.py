@@ -41,25 +41,29 @@ def build_context(cert: Path, key: Path) -> ssl.SSLContext:
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
     context.set_alpn_protocols(["http/1.1"])
     try:
-        for file in (cert, key):
-            file.read_bytes()  # (OpenSSL does not say which of the two it could not read)
+        _look_at(cert.read_bytes(), key.read_bytes(), cert, key)
         context.load_cert_chain(cert, key, _no_password)
     except ssl.SSLError as error:
-        reason = _REASONS.get(error.reason or "", error.reason or str(error))
+        mismatch = error.reason == "KEY_VALUES_MISMATCH"
+        reason = "the key belongs to another certificate" if mismatch else str(error)
         raise CertificateError(f"{cert} and {key} are no pair: {reason}") from error
     except OSError as error:
         raise CertificateError(f"cannot read {error.filename}: {error.strerror}") from error
     return context
 
 
-_REASONS: Final = {
-    "KEY_VALUES_MISMATCH": "the key belongs to another certificate",
-    "NO_START_LINE": "not PEM",
-    "BAD_DECRYPT": "the key is encrypted, and nobody is there to type its password",
-}
+def _look_at(cert_pem: bytes, key_pem: bytes, cert: Path, key: Path) -> None:
+    """Refuse what OpenSSL would refuse without saying why."""
+    if b"-----BEGIN CERTIFICATE-----" not in cert_pem:
+        raise CertificateError(f"{cert} has no certificate in PEM")
+    if b"PRIVATE KEY-----" not in key_pem:
+        raise CertificateError(f"{key} has no private key in PEM")
+    if b"ENCRYPTED" in key_pem:
+        raise CertificateError(f"{key} is encrypted, and nobody is there to type its password")
 
 
 def _no_password() -> bytes:
+    """Rather than a question on the terminal."""
     return b""
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ssl
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from node.reactor import Reactor
@@ -19,6 +19,8 @@ class TlsSocket:
     """Implements `node.connection.ClientSocket` on an `ssl.SSLSocket`."""
 
     __slots__ = ("_reactor", "_sock")
+
+    secure: Final = True
 
     def __init__(self, reactor: Reactor, sock: ssl.SSLSocket) -> None:
         """`sock` is non-blocking, and has no handshake behind it."""

@@ -2,7 +2,8 @@
 
 Run as ``python fake_node.py serve --ops HOST:PORT --expect N …``. A key in the
 environment changes it: ``FAKE_NODE=deaf`` ignores SIGTERM, ``FAKE_NODE=lost``
-never becomes ready, ``FAKE_NODE=broken`` ends at once with status 3.
+never becomes ready, ``FAKE_NODE=broken`` ends at once with status 3. SIGHUP
+ends it with status 7.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ def main() -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     else:
         signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    signal.signal(signal.SIGHUP, lambda *_: sys.exit(7))
     words = dict(zip(sys.argv[2::2], sys.argv[3::2], strict=False))
     member = {"id": "00", "state": "active", "client": "c", "peer": "p"}
     ring = {"view": 1, "digest": "d", "members": [member] * int(words["--expect"])}

@@ -7,6 +7,7 @@ here are synchronous and bounded in time.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from pathlib import Path
 from queue import Empty, Queue
@@ -25,13 +26,21 @@ ANSWER_LIMIT = 15.0  # seconds
 class StockClient:
     """One session of the stock client, for a `with` block.
 
-    `url` is a node's client listener, `transport` ``long-polling`` or ``websocket``.
+    `url` is a node's client listener, `transport` ``long-polling`` or ``websocket``;
+    `authority` is a file that names whom to trust, for https.
     """
 
-    def __init__(self, url: str, transport: str) -> None:
+    def __init__(self, url: str, transport: str, authority: Path | None = None) -> None:
         words = [require_packages(FOLDER), "stock_client.mjs", f"{url}/bayeux", transport]
+        trusted = {} if authority is None else {"NODE_EXTRA_CA_CERTS": str(authority)}
         self._process = subprocess.Popen(
-            words, cwd=FOLDER, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+            words,
+            cwd=FOLDER,
+            env=os.environ | trusted,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            bufsize=1,
         )
         self._number = 0
         self._replies: Queue[dict[str, Any]] = Queue()

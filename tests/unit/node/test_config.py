@@ -102,6 +102,9 @@ def test_it_is_frozen() -> None:
         ({"advertise": ":1"}, "--advertise: ':1' cannot be dialled"),
         ({"peer": "9100"}, "--peer and --ops are both 127.0.0.1:9100"),
         ({"peer": ":7400"}, "--advertise HOST"),
+        ({"max_partial_bytes": "1MiB"}, "--max-partial-bytes: "),
+        ({"tls_cert": "c.pem"}, "--tls-cert and --tls-key go together"),
+        ({"tls_key": "k.pem"}, "--tls-cert and --tls-key go together"),
     ],
 )  # fmt: skip
 def test_a_wrong_flag_is_named(flags: dict[str, Any], says: str) -> None:

@@ -134,6 +134,15 @@ async def test_a_ring_that_does_not_form_is_spoken_of(
     assert "ready" not in lines
 
 
+async def test_a_hangup_is_passed_on(lines: Lines) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(launcher(2, passes_on_hangup=True).run)
+        await until(lines, 3)
+        signal.raise_signal(signal.SIGHUP)
+        await until(lines, 5)
+    assert sorted(lines[3:]) == [f"node {n}  died: ended with status 7" for n in (0, 1)]
+
+
 def test_what_ended_a_node_is_named() -> None:
     assert launcher_module._obituary(2) == "died: ended with status 2"
     assert launcher_module._obituary(-11) == "died: killed by SIGSEGV"

@@ -85,6 +85,21 @@ def test_a_taken_port_is_told_before_anything_starts(
     assert not served
 
 
+def test_a_certificate_that_will_not_do_is_told_before_anything_starts(
+    served: list[Config], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "cert.pem").write_text("hello")
+    (tmp_path / "key.pem").write_text("hello")
+    pair = ["--tls-cert", str(tmp_path / "cert.pem"), "--tls-key", str(tmp_path / "key.pem")]
+    for more in ([], ["--workers", "2"]):
+        assert main(["serve", *listeners(), *pair, *more]) == 2
+        told = capsys.readouterr().err
+        assert "--tls-cert, --tls-key: " in told
+        assert "cert.pem has no certificate in PEM" in told
+        assert told.count("\n") == 1
+    assert served == []
+
+
 def test_a_secret_that_others_can_read_is_warned_of(
     served: list[Config], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

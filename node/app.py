@@ -22,6 +22,7 @@ from node.bayeux.relay import Relays
 from node.bayeux.sessions import Sessions
 from node.bayeux.websocket import BayeuxWebSocket
 from node.cluster.driver import Cluster
+from node.connection import Lingering
 from node.http import HttpService, HttpSettings
 from node.http.origins import Origins
 from node.ops import OpsServer
@@ -31,7 +32,7 @@ from node.sse.handler import EventReaders
 from node.stats import Stats
 from node.tags import TagPool
 from node.tls import Certificates, TlsListener
-from node.websocket import CloseCode
+from node.websocket import CloseCode, WebSocketConnection
 from node.websocket.settings import WebSocketSettings
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+GOODBYE = 1.0  # seconds that a leaving node waits for clients which are on their way out
 CONSUMED_EVERY = 0.2  # seconds a home may be behind on what clients have been served
 POSITIONS_EVERY = 1.0  # seconds that a resumed reader of several channels may have to read again
 
@@ -151,6 +153,20 @@ class Node:
             if session.stream is not None:
                 spread_return(session.stream)
                 session.stream.close_with(CloseCode.SERVICE_RESTART, "this node is leaving")
+        for conn in self.reactor.all():
+            if isinstance(conn, WebSocketConnection):  # without a session, so far
+                conn.close_with(CloseCode.SERVICE_RESTART, "this node is leaving")
+
+    async def see_clients_off(self) -> None:
+        """Wait, not long, until clients have read their last answer or close frame.
+
+        A socket that is closed under what its client sends makes the kernel send a
+        reset, which can overtake what was sent last.
+        """
+        with trio.move_on_after(GOODBYE):
+            leaving = WebSocketConnection | Lingering
+            while any(isinstance(conn, leaving) for conn in self.reactor.all()):  # noqa: ASYNC110
+                await trio.sleep(GOODBYE / 20)
 
 
 async def serve(config: Config) -> None:
@@ -192,6 +208,7 @@ async def serve(config: Config) -> None:
             acceptor.stop()
             node.let_clients_go()
             await node.cluster.leave_ring()
+            await node.see_clients_off()
         nursery.cancel_scope.cancel()
     log.info("left")
 

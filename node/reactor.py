@@ -112,6 +112,10 @@ class Reactor:
         self._parked.pop(fd, None)
         self.connections -= 1
 
+    def all(self) -> list[Connection]:
+        """Every registered connection."""
+        return [conn for conn in self._table if conn is not None]
+
     def replace(self, old: Connection, new: Connection) -> None:
         """`new` serves the socket from now on."""
         self._table[new.sock.fileno()] = new
@@ -287,9 +291,8 @@ class Reactor:
         self._hand = end if end < len(table) else 0
 
     def _dispose(self) -> None:
-        for conn in self._table:
-            if conn is not None:
-                conn.close()
+        for conn in self.all():
+            conn.close()
         self._again.clear()
         self._epoll.close()
         os.close(self._bell)

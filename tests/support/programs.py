@@ -12,6 +12,7 @@ PACKAGES = {
     "haproxy": "haproxy",
     "node": "nodejs",
     "npm": "npm",
+    "openssl": "openssl",
 }
 
 

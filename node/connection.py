@@ -79,11 +79,6 @@ class Connection:
         return self.interest < 0
 
     @property
-    def secure(self) -> bool:
-        """Whether the client's bytes are encrypted on the way to this process."""
-        return hasattr(self.sock, "cipher")
-
-    @property
     def peer_host(self) -> str:
         """The client's IP address as text; empty where there is none (any more)."""
         try:

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from node.http import Head, HttpConnection, HttpSettings
-from node.http.responses import stream_chunk
 from node.tls.handshake import HANDSHAKE_TIMEOUT, WAITING
 from node.websocket import WebSocketConnection, WebSocketSettings, text_frame
 from tls_rig import Issued, tls_serving
@@ -36,6 +35,19 @@ def post(body: bytes, head: bytes = b"Content-Length: %d") -> bytes:
 @pytest.fixture(scope="module")
 def issued(tmp_path_factory: pytest.TempPathFactory) -> Issued:
     return Issued(tmp_path_factory.mktemp("tls"))
+
+
+class Echo:
+    """Sends every message back."""
+
+    def handle_text(self, ws: WebSocketConnection, text: bytes) -> None:
+        ws.send_text(text)
+
+    def connection_lost(self, ws: WebSocketConnection) -> None:
+        pass
+
+    def handle_writable(self, ws: WebSocketConnection) -> None:
+        pass
 
 
 class TestHandshake:
@@ -208,21 +220,23 @@ class TestTraffic:
 
     async def test_a_tail_that_grows_while_it_waits(self, issued: Issued) -> None:
         """What OpenSSL refused must be offered again as it was."""
-        handler = Recorder(answer=hold)
-        async with tls_serving(issued, handler) as it:
+        sockets: list[WebSocketConnection] = []
+
+        def answer(conn: HttpConnection, head: Head, body: bytes) -> None:
+            sockets.append(conn.upgrade(head, Echo()))
+
+        async with tls_serving(issued, Recorder(answer=answer)) as it:
             client = await it.connect()
-            await client.send(GET)
+            await client.send(handshake())
+            await client.until(b"\r\n\r\n")
+            texts = [b"%06d" % n * 700 for n in range(200)]
+            for text in texts:
+                sockets[0].send_text(text)
+            assert not sockets[0].writable
+            for text in texts:
+                assert await read_frame(client) == (TEXT, text)
             await it.served.settle()
-            conn = handler.conns[0]
-            conn.start_stream("text/plain")
-            expected = b""
-            for n in range(200):
-                piece = b"%06d" % n * 700
-                conn.send_chunk(stream_chunk(piece))
-                expected += piece
-            assert not conn.writable
-            conn.end_stream()
-            assert (await client.response())[2] == expected
+            assert sockets[0].writable
 
     async def test_a_record_read_in_part_is_read_on(self, issued: Issued) -> None:
         """A chunked body is read 4 KiB at a time; records have up to 16."""
@@ -292,16 +306,6 @@ class TestTraffic:
 
     async def test_websockets(self, issued: Issued) -> None:
         sockets: list[WebSocketConnection] = []
-
-        class Echo:
-            def handle_text(self, ws: WebSocketConnection, text: bytes) -> None:
-                ws.send_text(text)
-
-            def connection_lost(self, ws: WebSocketConnection) -> None:
-                pass
-
-            def handle_writable(self, ws: WebSocketConnection) -> None:
-                pass
 
         def answer(conn: HttpConnection, head: Head, body: bytes) -> None:
             sockets.append(conn.upgrade(head, Echo()))

@@ -14,7 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
+from node.connection import READ, WRITE
 from node.http import Head, HttpConnection, HttpSettings
+from node.tls import TlsSocket
 from node.tls.handshake import HANDSHAKE_TIMEOUT, WAITING
 from node.websocket import WebSocketConnection, WebSocketSettings, text_frame
 from tls_rig import Issued, tls_serving
@@ -160,6 +162,51 @@ class TestHandshake:
             await it.served.settle()
             assert it.outcomes == {"timeout": 1}
             assert it.served.reactor.connections == 0
+
+    async def test_a_client_that_takes_our_flight_slowly(
+        self, issued: Issued, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """OpenSSL wants to write and cannot: wait for room, not for input."""
+        steps = iter([ssl.SSLWantWriteError(), ssl.SSLWantReadError()])
+        interests: list[int] = []
+        go_on = TlsSocket.do_handshake
+
+        def halting(sock: TlsSocket) -> None:
+            interests.extend(conn.interest for conn in it.served.reactor.all())
+            step = next(steps, None)
+            if step is not None:
+                raise step
+            go_on(sock)
+
+        monkeypatch.setattr(TlsSocket, "do_handshake", halting)
+        async with tls_serving(issued, Recorder()) as it:
+            client = await it.connect()
+            await client.send(GET)
+            assert (await client.response())[0] == 200
+        assert interests[:3] == [READ, WRITE, READ]
+
+    async def test_a_socket_that_breaks_in_between(
+        self, issued: Issued, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def broken(*_: object, **__: object) -> None:
+            raise ConnectionResetError
+
+        with monkeypatch.context() as patch:
+            patch.setattr(TlsSocket, "do_handshake", broken)
+            async with tls_serving(issued, Recorder()) as it:
+                client = it.plain()
+                await client.send(b"\x16")
+                assert await client.rest() == b""
+                assert it.outcomes == {"failed": 1}
+                assert it.served.reactor.connections == 0
+        async with tls_serving(issued, Recorder()) as it:
+            monkeypatch.setattr(ssl.SSLContext, "wrap_socket", broken)
+            client = it.plain()
+            await client.send(b"\x16")
+            await it.served.settle()
+            assert it.outcomes == {"failed": 1}
+            assert it.served.reactor.connections == 0
+            assert it.served.stats.connections[WAITING] == 0
 
     async def test_byte_by_byte(self, issued: Issued) -> None:
         """A client's flights may come in any pieces, with its request right behind."""

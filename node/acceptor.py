@@ -85,12 +85,17 @@ class Acceptor:
         accept: Callable[[socket.socket], None],
         count: Callable[[], int] = lambda: 0,
         max_connections: int = 1_000_000,
+        refusal: bytes = OVERLOADED,
     ) -> None:
-        """`count()` says how many connections there are; over `max_connections` they get 503."""
+        """`count()` says how many connections there are; over `max_connections` they get `refusal`.
+
+        Which is empty where clients expect TLS: a handshake costs more than they may have.
+        """
         self._listeners = list(listeners)
         self._accept = accept
         self._count = count
         self._max = max_connections
+        self._refusal = refusal
         self._reserve = _open_reserve()
         self._stopping = trio.Event()
 
@@ -139,7 +144,7 @@ class Acceptor:
                 continue  # that client has gone already (ECONNABORTED and the like)
             sock.setblocking(False)
             if self._count() >= self._max:
-                _refuse(sock)
+                _refuse(sock, self._refusal)
             else:
                 self._accept(sock)
         return BATCH
@@ -158,9 +163,9 @@ class Acceptor:
         self._reserve = _open_reserve()
 
 
-def _refuse(sock: socket.socket) -> None:
+def _refuse(sock: socket.socket, refusal: bytes = OVERLOADED) -> None:
     try:
-        sock.send(OVERLOADED)
+        sock.send(refusal)
     except OSError:
         pass
     finally:

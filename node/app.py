@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import structlog
 import trio
 
-from node.acceptor import Acceptor, open_listeners
+from node.acceptor import OVERLOADED, Acceptor, open_listeners
 from node.api.application import Application
 from node.bayeux.event_source import EventSources, spread_return
 from node.bayeux.http import HttpTransports
@@ -180,7 +180,8 @@ async def serve(config: Config) -> None:
     client_address = config.client_address(listeners[0].getsockname()[1])
     node = Node(config, client_address)
     ops = OpsServer(config.ops, node.cluster, node.stats)
-    acceptor = Acceptor(listeners, node.accept, lambda: node.reactor.connections)
+    refusal = OVERLOADED if node.certificates is None else b""
+    acceptor = Acceptor(listeners, node.accept, lambda: node.reactor.connections, refusal=refusal)
     await node.cluster.bind()
     async with trio.open_nursery() as nursery:
         await nursery.start(ops.run)

@@ -110,6 +110,7 @@ class TlsHandshake(Connection):
                 sock, server_side=True, do_handshake_on_connect=False
             )
         except OSError:
+            sock.close()
             self._end("failed")
             self.vanished()
             return None

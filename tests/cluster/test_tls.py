@@ -88,6 +88,35 @@ def test_long_polling(node: NodeProcess, issued: Issued) -> None:
             client.http.request("POST", "/bayeux", json.dumps(poll))
 
 
+def test_events(node: NodeProcess, issued: Issued) -> None:
+    with Secure(node, issued) as reader, Secure(node, issued) as application:
+        reader.http.request("GET", "/sse?channel=/chat/events")
+        stream = reader.http.getresponse()
+        assert stream.status == 200
+        while not stream.readline().startswith(b"data:"):
+            pass
+        for size in (10, 200_000):
+            application.post("/api/publish", {"channel": "/chat/events", "data": "x" * size})
+            line = b""
+            while b"/chat/events" not in line:
+                line = stream.readline()
+            assert json.loads(line.removeprefix(b"data:"))["data"] == "x" * size
+
+
+def test_a_browsers_cookie_stays_encrypted(node: NodeProcess, issued: Issued) -> None:
+    shake = {
+        "channel": "/meta/handshake",
+        "version": "1.0",
+        "supportedConnectionTypes": ["long-polling"],
+    }
+    with Secure(node, issued) as client:
+        headers = {"Content-Type": "application/json", "User-Agent": "Mozilla/5.0"}
+        client.http.request("POST", "/bayeux", json.dumps(shake), headers)
+        response = client.http.getresponse()
+        assert response.read()
+        assert "; Secure" in (response.headers["Set-Cookie"] or "")
+
+
 def test_a_websocket(node: NodeProcess, issued: Issued) -> None:
     with socket.create_connection((HOST, node.client_port), timeout=10) as plain:
         sock = issued.client_context().wrap_socket(plain, server_hostname=HOST)

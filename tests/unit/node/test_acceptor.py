@@ -85,6 +85,15 @@ async def test_over_the_bound_they_are_told(accepted: Accepted, nursery: trio.Nu
     await second.aclose()
 
 
+async def test_who_expects_tls_is_only_closed(accepted: Accepted, nursery: trio.Nursery) -> None:
+    (listener,) = await open_listeners("127.0.0.1", 0)
+    acceptor = Acceptor([listener], accepted, accepted.count, max_connections=0, refusal=b"")
+    await nursery.start(acceptor.run)
+    stream = await connect(listener)
+    assert await stream.receive_some() == b""
+    await stream.aclose()
+
+
 async def test_stop_empties_the_queue(accepted: Accepted, nursery: trio.Nursery) -> None:
     (listener,) = await open_listeners("127.0.0.1", 0)
     acceptor = Acceptor([listener], accepted)

@@ -55,6 +55,10 @@ def test_what_the_hot_paths_counted_is_shown(stats: Stats) -> None:
     stats.link_refused["secret"] += 1
     stats.link_bytes["in"] += 1000
     stats.slow_consumers["close"] += 1
+    stats.partial_refused["http"] += 1
+    stats.partial_bytes = 512
+    stats.tls_handshakes["plain"] += 2
+    stats.tls_reloads["refused"] += 3
     stats.refused["unauthorized"] += 4
     stats.head_cache_hits = 9
     shown = samples(Exposition(stats, Source(in_ring())))
@@ -68,6 +72,10 @@ def test_what_the_hot_paths_counted_is_shown(stats: Stats) -> None:
     assert shown["link_bytes_total", (("direction", "in"),)] == 1000
     assert shown["link_bytes_total", (("direction", "out"),)] == 0
     assert shown["slow_consumers_total", (("action", "close"),)] == 1
+    assert shown["partial_refused_total", (("transport", "http"),)] == 1
+    assert shown["partial_bytes", ()] == 512
+    assert shown["tls_handshakes_total", (("outcome", "plain"),)] == 2
+    assert shown["tls_reloads_total", (("outcome", "refused"),)] == 3
     assert shown["refused_total", (("code", "unauthorized"),)] == 4
     assert shown["head_cache_hits_total", ()] == 9
 

@@ -14,8 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
+from node.connection import READ, WRITE
 from node.http import Head, HttpConnection, HttpSettings
-from node.http.responses import stream_chunk
+from node.tls import TlsSocket
 from node.tls.handshake import HANDSHAKE_TIMEOUT, WAITING
 from node.websocket import WebSocketConnection, WebSocketSettings, text_frame
 from tls_rig import Issued, tls_serving
@@ -25,19 +26,7 @@ from ws_bytes import CLOSE, TEXT, close, frame, handshake, read_frame
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from node.http import EventStream
-
 GET = b"GET /x HTTP/1.1\r\nHost: x\r\n\r\n"
-
-
-class Unread:
-    """Receives the end of a stream of events, and what it is told meanwhile."""
-
-    def connection_lost(self, stream: EventStream) -> None:
-        del stream
-
-    def handle_writable(self, stream: EventStream) -> None:
-        del stream
 
 
 def post(body: bytes, head: bytes = b"Content-Length: %d") -> bytes:
@@ -48,6 +37,19 @@ def post(body: bytes, head: bytes = b"Content-Length: %d") -> bytes:
 @pytest.fixture(scope="module")
 def issued(tmp_path_factory: pytest.TempPathFactory) -> Issued:
     return Issued(tmp_path_factory.mktemp("tls"))
+
+
+class Echo:
+    """Sends every message back."""
+
+    def handle_text(self, ws: WebSocketConnection, text: bytes) -> None:
+        ws.send_text(text)
+
+    def connection_lost(self, ws: WebSocketConnection) -> None:
+        pass
+
+    def handle_writable(self, ws: WebSocketConnection) -> None:
+        pass
 
 
 class TestHandshake:
@@ -76,8 +78,7 @@ class TestHandshake:
         context = issued.client_context()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
-            context.minimum_version = ssl.TLSVersion.TLSv1_1
-            context.maximum_version = ssl.TLSVersion.TLSv1_1
+            context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
         context.set_ciphers("ALL:@SECLEVEL=0")
         async with tls_serving(issued, Recorder()) as it:
             with pytest.raises(trio.BrokenResourceError) as refused:
@@ -162,6 +163,51 @@ class TestHandshake:
             assert it.outcomes == {"timeout": 1}
             assert it.served.reactor.connections == 0
 
+    async def test_a_client_that_takes_our_flight_slowly(
+        self, issued: Issued, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """OpenSSL wants to write and cannot: wait for room, not for input."""
+        steps = iter([ssl.SSLWantWriteError(), ssl.SSLWantReadError()])
+        interests: list[int] = []
+        go_on = TlsSocket.do_handshake
+
+        def halting(sock: TlsSocket) -> None:
+            interests.extend(conn.interest for conn in it.served.reactor.all())
+            step = next(steps, None)
+            if step is not None:
+                raise step
+            go_on(sock)
+
+        monkeypatch.setattr(TlsSocket, "do_handshake", halting)
+        async with tls_serving(issued, Recorder()) as it:
+            client = await it.connect()
+            await client.send(GET)
+            assert (await client.response())[0] == 200
+        assert interests[:3] == [READ, WRITE, READ]
+
+    async def test_a_socket_that_breaks_in_between(
+        self, issued: Issued, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def broken(*_: object, **__: object) -> None:
+            raise ConnectionResetError
+
+        with monkeypatch.context() as patch:
+            patch.setattr(TlsSocket, "do_handshake", broken)
+            async with tls_serving(issued, Recorder()) as it:
+                client = it.plain()
+                await client.send(b"\x16")
+                assert await client.rest() == b""
+                assert it.outcomes == {"failed": 1}
+                assert it.served.reactor.connections == 0
+        async with tls_serving(issued, Recorder()) as it:
+            monkeypatch.setattr(ssl.SSLContext, "wrap_socket", broken)
+            client = it.plain()
+            await client.send(b"\x16")
+            await it.served.settle()
+            assert it.outcomes == {"failed": 1}
+            assert it.served.reactor.connections == 0
+            assert it.served.stats.connections[WAITING] == 0
+
     async def test_byte_by_byte(self, issued: Issued) -> None:
         """A client's flights may come in any pieces, with its request right behind."""
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -182,11 +228,11 @@ class TestHandshake:
                         return result
                     incoming.write(await client.receive())
 
-            def handshaken() -> bool:
+            def shake() -> bool:
                 tls.do_handshake()
                 return True
 
-            await drive(handshaken)
+            await drive(shake)
             await drive(lambda: tls.write(GET))
             answer = await drive(lambda: tls.read(1000))
             assert isinstance(answer, bytes)
@@ -221,21 +267,23 @@ class TestTraffic:
 
     async def test_a_tail_that_grows_while_it_waits(self, issued: Issued) -> None:
         """What OpenSSL refused must be offered again as it was."""
-        handler = Recorder(answer=hold)
-        async with tls_serving(issued, handler) as it:
+        sockets: list[WebSocketConnection] = []
+
+        def answer(conn: HttpConnection, head: Head, body: bytes) -> None:
+            sockets.append(conn.upgrade(head, Echo()))
+
+        async with tls_serving(issued, Recorder(answer=answer)) as it:
             client = await it.connect()
-            await client.send(GET)
+            await client.send(handshake())
+            await client.until(b"\r\n\r\n")
+            texts = [b"%06d" % n * 700 for n in range(200)]
+            for text in texts:
+                sockets[0].send_text(text)
+            assert not sockets[0].writable
+            for text in texts:
+                assert await read_frame(client) == (TEXT, text)
             await it.served.settle()
-            conn = handler.conns[0]
-            stream = conn.start_events(Unread(), b"first")
-            expected = b"first"
-            for n in range(200):
-                piece = b"%06d" % n * 700
-                stream.send_chunk(stream_chunk(piece))
-                expected += piece
-            assert not stream.writable
-            stream.close_with(1000, "")
-            assert (await client.response())[2] == expected
+            assert sockets[0].writable
 
     async def test_a_record_read_in_part_is_read_on(self, issued: Issued) -> None:
         """A chunked body is read 4 KiB at a time; records have up to 16."""
@@ -305,16 +353,6 @@ class TestTraffic:
 
     async def test_websockets(self, issued: Issued) -> None:
         sockets: list[WebSocketConnection] = []
-
-        class Echo:
-            def handle_text(self, ws: WebSocketConnection, text: bytes) -> None:
-                ws.send_text(text)
-
-            def connection_lost(self, ws: WebSocketConnection) -> None:
-                pass
-
-            def handle_writable(self, ws: WebSocketConnection) -> None:
-                pass
 
         def answer(conn: HttpConnection, head: Head, body: bytes) -> None:
             sockets.append(conn.upgrade(head, Echo()))

@@ -30,7 +30,7 @@ class Giving:
         self._core = core
         self._parted: dict[int, Parted] = {}
         self._elsewhere: dict[int, tuple[NodeId, float]] = {}  # never got here: who may hold it
-        self._left: dict[int, tuple[NodeId, float]] = {}  # served here: who has it, since when
+        self._left: dict[int, tuple[NodeId, int, float]] = {}  # who has it, my epoch, since when
         self._asked: dict[NodeId, HandoffQuery] = {}  # by nodes whose view is ahead of mine
         self._forget_at = inf
         self.abandoned = 0  # slots that nobody asked for in time
@@ -46,7 +46,7 @@ class Giving:
         for slot in slots:
             heir = self._core.home(slot.number)
             parted = Parted(slot, by_slot.get(slot.number, []), heir or b"", now)
-            self._left[slot.number] = (b"", now)
+            self._left[slot.number] = (b"", slot.epoch, now)
             if heir is None:
                 parted.release()  # there is nobody to give it to
             else:
@@ -58,26 +58,24 @@ class Giving:
         self._elsewhere[number] = (holder, now)
         self._remind(now)
 
-    def reclaim(self, number: int, never: tuple[NodeId, ...], now: float) -> Parted | None:
+    def reclaim(self, number: int, heard: dict[NodeId, int], now: float) -> Parted | None:
         """The state of a slot that has come back to this node, if it is the last one.
 
-        `never` names nodes that say that they did not open the slot.
+        `heard`: the epochs in which other nodes say they last served it.
         """
         parted = self._parted.get(number)
-        if parted is None or not self._is_last(parted, self._core.me, never, now):
+        if parted is None or not self._is_last(parted, self._core.me, heard, now):
             return None
         return self._parted.pop(number)
 
-    def _is_last(
-        self, parted: Parted, asker: NodeId, never: tuple[NodeId, ...], now: float
-    ) -> bool:
+    def _is_last(self, parted: Parted, asker: NodeId, heard: dict[NodeId, int], now: float) -> bool:
         """Whether no other home can have served the slot since.
 
         The next home's own word settles it. If that one is gone without having
         asked, it had no time yet to begin without this state.
         """
         successor = parted.given_to or parted.heir
-        if successor == asker or successor in never:
+        if successor == asker or heard.get(successor, parted.slot.epoch) < parted.slot.epoch:
             return True
         if parted.given_to is not None or successor in self._core.members:
             return False
@@ -88,9 +86,14 @@ class Giving:
         self._elsewhere.pop(number, None)
         self._drop(number)
 
-    def served(self, number: int) -> bool:
-        """Whether the slot was open here of late: no older home can have a later state."""
-        return number in self._left
+    def last_epoch(self, number: int) -> int:
+        """The epoch in which the slot was last served here; 0 if not of late."""
+        return self._left.get(number, (b"", 0, 0.0))[1]
+
+    def epoch_of(self, number: int) -> int:
+        """The epoch of the state that is kept here; 0 if none is."""
+        parted = self._parted.get(number)
+        return 0 if parted is None else parted.slot.epoch
 
     def passed_by(self, number: int) -> bool:
         """Whether the slot moved on before its state came here."""
@@ -108,13 +111,14 @@ class Giving:
     def _answer(self, sender: NodeId, message: HandoffQuery, now: float, out: list[Effect]) -> None:
         core, limits = self._core, self._core.limits
         states: list[SlotState] = []
-        missing: dict[tuple[NodeId, bool, bool], list[int]] = {}
+        missing: dict[tuple[NodeId, int, bool], list[int]] = {}
+        heard = dict(message.heard)
         size = sent = 0
         for number in message.slots:
             parted = self._parted.get(number)
             if core.home(number) != sender:
                 continue  # its view is behind mine: it will not want the slot
-            if parted is None or not self._is_last(parted, sender, message.never, now):
+            if parted is None or not self._is_last(parted, sender, heard, now):
                 missing.setdefault(self._pointer(number, parted), []).append(number)
                 continue
             if sent > limits.handoff_window:
@@ -122,27 +126,29 @@ class Giving:
             parted.given_to = sender
             for state, state_size in pack(parted, limits.handoff_bytes):
                 if states and size + state_size > limits.handoff_bytes:
-                    out.append(Send(sender, Handoff(core.view_number, tuple(states), False)))
+                    out.append(
+                        Send(sender, Handoff(message.query, core.view_number, tuple(states), False))
+                    )
                     states, size = [], 0
                 states.append(state)
                 size += state_size
                 sent += state_size
-        for (holder, never, holds), numbers in missing.items():
-            none = HandoffNone(core.view_number, tuple(numbers), holder, never, holds)
+        for (holder, served, holds), numbers in missing.items():
+            told = (message.query, core.view_number, tuple(numbers))
+            none = HandoffNone(*told, holder, served, holds)
             out.append(Send(sender, none))
-        out.append(Send(sender, Handoff(core.view_number, tuple(states), True)))
+        out.append(Send(sender, Handoff(message.query, core.view_number, tuple(states), True)))
 
-    def _pointer(self, number: int, parted: Parted | None) -> tuple[NodeId, bool, bool]:
-        """What `HandoffNone` says of a slot: its holder, `never`, and `holds`."""
+    def _pointer(self, number: int, parted: Parted | None) -> tuple[NodeId, int, bool]:
+        """What `HandoffNone` says of a slot: its holder, when it was served here, `holds`."""
+        holder, served, _ = self._left.get(number, (b"", 0, 0.0))
         if parted is not None:
             holder = parted.given_to or parted.heir
         elif number in self._elsewhere:
-            return self._elsewhere[number][0], True, False
-        else:
-            holder = self._left.get(number, (b"", 0.0))[0]
+            holder = self._elsewhere[number][0]
         if holder not in self._core.members:
             holder = b""
-        return holder, number not in self._left, parted is not None
+        return holder, served, parted is not None
 
     def receive_done(
         self, sender: NodeId, message: HandoffDone, now: float, out: list[Effect]
@@ -153,7 +159,7 @@ class Giving:
             parted = self._parted.get(number)
             if parted is not None and parted.given_to == sender:
                 self._drop(number)
-                self._left[number] = (sender, now)
+                self._left[number] = (sender, parted.slot.epoch, now)
 
     def _drop(self, number: int) -> None:
         parted = self._parted.pop(number, None)
@@ -205,7 +211,7 @@ class Giving:
             self._drop(next(iter(self._parted)))
         if now >= self._forget_at:
             since = now - 2 * self._core.limits.parted_seconds
-            self._left = {n: e for n, e in self._left.items() if e[1] > since}
+            self._left = {n: e for n, e in self._left.items() if e[2] > since}
             self._elsewhere = {n: e for n, e in self._elsewhere.items() if e[1] > since}
             self._forget_at = inf
             self._remind(now)

@@ -278,16 +278,21 @@ class SlotState(msgspec.Struct, frozen=True, array_like=True):
 
 
 class HandoffQuery(msgspec.Struct, frozen=True, array_like=True, tag=56):
-    """New home -> old home: these are mine now. `never` names nodes that did not open them."""
+    """New home -> old home: these slots are mine now.
 
+    `heard` is what other nodes said of them: the epoch in which they last served them.
+    """
+
+    query: int  # answers name it
     view: int
     slots: tuple[int, ...]
-    never: tuple[NodeId, ...] = ()
+    heard: tuple[tuple[NodeId, int], ...] = ()
 
 
 class Handoff(msgspec.Struct, frozen=True, array_like=True, tag=50):
     """Old home -> new home: slots that moved. `last` ends the answer to one query."""
 
+    query: int
     view: int
     slots: tuple[SlotState, ...]
     last: bool
@@ -296,11 +301,12 @@ class Handoff(msgspec.Struct, frozen=True, array_like=True, tag=50):
 class HandoffNone(msgspec.Struct, frozen=True, array_like=True, tag=58):
     """Old home -> new home: `holder` (or b"") may have the last state of these slots, not I."""
 
+    query: int
     view: int
     slots: tuple[int, ...]
     holder: NodeId
-    never: bool  # I have not served them of late
-    holds: bool  # I have a state: the last one, if `holder` has had none since
+    served: int  # the epoch in which I last served them; 0 if not of late
+    holds: bool  # I have the state of that epoch: the last, if `holder` has not served since
 
 
 class HandoffDone(msgspec.Struct, frozen=True, array_like=True, tag=57):
@@ -316,33 +322,10 @@ class HandoffOffer(msgspec.Struct, frozen=True, array_like=True, tag=59):
     slots: tuple[int, ...]
 
 
+TreeMessage = Join | Joined | JoinRefused | Leave | Entries | HighWater | Fetch | Fetched
+EdgeMessage = SessionOpen | SessionUpdate | SessionAttach | SessionClose | SessionPut | Consumed
+MoveMessage = Release | Released | Vacated | SessionMoved | SessionClosed | SessionDone
+HandoffMessage = HandoffQuery | Handoff | HandoffNone | HandoffDone | HandoffOffer
 PubSubMessage = (
-    Append
-    | Appended
-    | Failed
-    | Join
-    | Joined
-    | JoinRefused
-    | Leave
-    | Entries
-    | HighWater
-    | Fetch
-    | Fetched
-    | SessionOpen
-    | SessionUpdate
-    | SessionAttach
-    | SessionClose
-    | SessionClosed
-    | SessionDone
-    | SessionMoved
-    | Release
-    | Released
-    | Consumed
-    | SessionPut
-    | Vacated
-    | HandoffQuery
-    | Handoff
-    | HandoffNone
-    | HandoffDone
-    | HandoffOffer
+    Append | Appended | Failed | TreeMessage | EdgeMessage | MoveMessage | HandoffMessage
 )

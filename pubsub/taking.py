@@ -46,11 +46,12 @@ LOSSY = "lossy"
 class _Source:
     """An old home, and the slots that it is asked for."""
 
-    __slots__ = ("deadline", "incarnation", "retry_at", "slots")
+    __slots__ = ("deadline", "incarnation", "query", "retry_at", "slots")
 
     def __init__(self, incarnation: int) -> None:
         self.incarnation = incarnation
         self.slots: dict[int, Unpacker | None] = {}
+        self.query = 0  # under way; 0 for none
         self.deadline = inf
         self.retry_at = inf
 
@@ -67,6 +68,7 @@ class Taking:
         self._registry = registry
         self._sources: dict[NodeId, _Source] = {}
         self._source_of: dict[int, NodeId] = {}
+        self._queries = 0
         self._trail = Trail(core, giving)
         self.outcomes = {HANDED_OVER: 0, EMPTY: 0, LOSSY: 0}
 
@@ -148,7 +150,8 @@ class Taking:
         if source is None:
             source = self._sources[node] = _Source(self._core.members[node].incarnation)
         source.deadline = now + self._core.limits.handoff_seconds
-        source.retry_at = now
+        if not source.query:
+            source.retry_at = now  # else it is asked for this one too when it has answered
         source.slots[number] = None
         self._source_of[number] = node
 
@@ -168,10 +171,13 @@ class Taking:
 
     def _ask(self, node: NodeId, source: _Source, now: float, out: list[Effect]) -> None:
         source.retry_at = now + self._core.limits.handoff_retry_seconds
-        told = self._trail.never
-        never = told(next(iter(source.slots)), node)
-        slots = tuple(number for number in source.slots if told(number, node) == never)
-        out.append(Send(node, HandoffQuery(self._core.view_number, slots, never)))
+        heard = self._trail.heard(next(iter(source.slots)))
+        slots = tuple(number for number in source.slots if self._trail.heard(number) == heard)
+        self._queries += 1
+        source.query = self._queries
+        view = self._core.view_number
+        query = HandoffQuery(source.query, view, slots, tuple(sorted(heard.items())))
+        out.append(Send(node, query))
 
     def receive_handoff(
         self, sender: NodeId, message: Handoff, now: float, out: list[Effect]
@@ -200,8 +206,10 @@ class Taking:
                 self._install(unpacker, now, slots, topics)
                 done.append(state.slot)
         self._confirm(sender, done, out)
-        if message.last and source.slots:
-            self._ask(sender, source, now, out)
+        if message.last and message.query == source.query:
+            source.query = 0
+            source.retry_at = now
+            self._ask_due(now, out)
         if slots:
             self.opened(slots, topics, now, out)
 
@@ -230,7 +238,8 @@ class Taking:
         slots: list[Slot] = []
         topics: list[Topic] = []
         for number in message.slots:
-            if source is not None and number in source.slots:
+            current = source is not None and source.query == message.query
+            if current and self._source_of.get(number) == sender:
                 self._forget(number)
                 self._follow(number, sender, message, now, (slots, topics))
         self._ask_due(now, out)
@@ -246,12 +255,11 @@ class Taking:
         opened: tuple[list[Slot], list[Topic]],
     ) -> None:
         """Look for a slot further on."""
-        if self._trail.follow(number, sender, message):
-            self._await(number, message.holder, now)
-        elif message.never and message.holder != self._core.me:
-            self._seek(number, now, *opened)
-        else:
+        node = self._trail.follow(number, sender, message)
+        if node is None or node == self._core.me:
             self._open_without(number, now, *opened)
+        else:
+            self._await(number, node, now)
 
     # -- opening --------------------------------------------------------------------------
 
@@ -271,7 +279,7 @@ class Taking:
         topics: list[Topic],
     ) -> None:
         """The old home's state is not to be had: mine, if it is the newest, or a lossy start."""
-        parted = self._giving.reclaim(number, self._trail.never(number, self._core.me), now)
+        parted = self._giving.reclaim(number, self._trail.heard(number), now)
         if parted is not None:
             self._take_back(parted.slot, parted.topics, now, slots)
             topics += parted.topics

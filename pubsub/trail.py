@@ -23,20 +23,24 @@ if TYPE_CHECKING:
     from pubsub.giving import Giving
     from pubsub.messages import HandoffNone
 
-_HOPS = 6  # redirections that are followed
+_HOPS = 16  # answers of one search
+_LIKELY = 6  # strangers that are asked when nothing is known
 _VIEWS = 16  # past views whose homes may be asked
 
 
 class _Search:
-    """Where one slot's state was looked for, when the first asked did not have it."""
+    """Where one slot's state was looked for, when the first asked did not give it."""
 
-    __slots__ = ("hops", "never", "tried", "yielded")
+    __slots__ = ("heard", "holders", "hops", "silent")
 
     def __init__(self) -> None:
-        self.tried: set[NodeId] = set()
-        self.never: tuple[NodeId, ...] = ()
-        self.yielded: tuple[NodeId, NodeId] | None = None  # to whom, by whom
+        self.heard: dict[NodeId, int] = {}  # when they last served the slot
+        self.holders: dict[NodeId, int] = {}  # the epochs of states that are to be had
+        self.silent: set[NodeId] = set()
         self.hops = 0
+
+    def knows(self, node: NodeId) -> bool:
+        return node in self.heard or node in self.silent
 
 
 class Trail:
@@ -53,6 +57,8 @@ class Trail:
     def remember(self, old_view: View | None, old_placement: Placement | None, now: float) -> None:
         """A view has ended; or, without one, this node's first view has begun."""
         view = self._core.view
+        if old_view is None or view is None or view.number != old_view.number + 1:
+            self._searches.clear()  # in a view that I did not see others may have been home
         since = now - self._core.limits.parted_seconds
         if old_view is not None and old_placement is not None:
             self._past.insert(0, (old_view, old_placement, now))
@@ -70,21 +76,25 @@ class Trail:
             self._first = ([], [])
 
     def next_home(self, number: int) -> NodeId | None:
-        """The latest home whose very process is still there and that was not tried yet."""
+        """The latest home that was not asked yet and may have served later than any that was.
+
+        Its very process must still be there.
+        """
         search = self._searches.get(number)
+        newest = self._giving.last_epoch(number)
+        if search is not None:
+            newest = max(newest, *search.heard.values(), 0)
         for view, placement, _ in self._past:
+            if view.number <= newest:
+                return None
             try:
                 node = placement.home(number)
             except NoMembers:
                 continue
-            if node == self._core.me:
-                if self._giving.served(number):
-                    return None  # what older homes hold is older than what was here
-                continue
             member, before = self._core.members.get(node), view.get(node)
             if member is None or before is None or member.incarnation != before.incarnation:
                 continue
-            if search is None or node not in search.tried:
+            if node != self._core.me and (search is None or not search.knows(node)):
                 return node
         return self._likely_home(number, search)
 
@@ -95,44 +105,49 @@ class Trail:
         have come with me.
         """
         members, ids = self._first
-        for index in islice(by_distance(ids, slot_midpoint(number)), _HOPS):
+        for index in islice(by_distance(ids, slot_midpoint(number)), _LIKELY):
             node = members[index].id
-            if node in self._core.members and (search is None or node not in search.tried):
+            if node in self._core.members and (search is None or not search.knows(node)):
                 return node
         return None
 
     def skip(self, number: int, node: NodeId) -> None:
-        """`node` is gone, or silent."""
-        self._search(number).tried.add(node)
-
-    def follow(self, number: int, sender: NodeId, message: HandoffNone) -> bool:
-        """Note what `sender` says; True if the node that it names should be asked next."""
+        """`node` is gone, or silent: what it held, and when, nobody knows."""
         search = self._search(number)
-        search.hops += 1
-        if message.never:
-            search.never = (*search.never, sender)
-        elif message.holder and not message.holds:
-            search.yielded = (message.holder, sender)
-        onward = (
-            message.holder in self._core.members
-            and message.holder != self._core.me
-            and search.hops <= _HOPS
-        )
-        if message.never or not onward:
-            search.tried.add(sender)  # else it may give the slot once the other one has spoken
-        return onward
+        search.silent.add(node)
+        search.holders.pop(node, None)
 
-    def never(self, number: int, holder: NodeId) -> tuple[NodeId, ...]:
-        """Nodes that say that they have served the slot no later than `holder` has.
+    def follow(self, number: int, sender: NodeId, message: HandoffNone) -> NodeId | None:
+        """Note what `sender` says; the node to ask next (this one itself, perhaps), or None.
 
-        Those that never did; and who says that all it had went to `holder`.
+        A holder points to who may have served the slot since. If that one says
+        when, and it was before, then the holder's state is the last: it is
+        asked again and told so.
         """
+        search, me = self._search(number), self._core.me
+        search.hops += 1
+        if message.holds and sender not in search.heard:
+            search.holders[sender] = message.served
+        else:
+            search.holders.pop(sender, None)  # or it was told, and still is not sure
+        search.heard[sender] = message.served
+        own = self._giving.epoch_of(number)
+        if own:
+            search.holders[me] = own
+        if search.hops > _HOPS:
+            return None
+        holder = message.holder
+        if holder in self._core.members and holder != me and not search.knows(holder):
+            return holder
+        later = self.next_home(number)
+        if later is not None:
+            return later
+        return max(search.holders, key=search.holders.__getitem__, default=None)
+
+    def heard(self, number: int) -> dict[NodeId, int]:
+        """The epochs in which nodes say they last served the slot."""
         search = self._searches.get(number)
-        if search is None:
-            return ()
-        if search.yielded is not None and search.yielded[0] == holder:
-            return (*search.never, search.yielded[1])
-        return search.never
+        return {} if search is None else search.heard
 
     def forget(self, number: int) -> None:
         """The search is over."""

@@ -172,9 +172,37 @@ class History:
         )
 
 
+class Hurry(History):
+    """Members leave and come back faster than slots can follow, and nodes skip views."""
+
+    def step(self) -> None:
+        rng, node, chance = self.rng, self.any_active(), self.rng.random()
+        if chance < 0.4:
+            self.publish()
+        elif chance < 0.5:
+            node.read(rng.choice(self.topics))
+        elif chance < 0.6:
+            self.break_link()
+        elif chance < 0.8 and len(self.active()) > 2:
+            self.sim.set_state(node, MemberState.LEAVING)
+        else:
+            away = [n for n in self.sim.living() if n not in self.active()]
+            if away:
+                self.sim.set_state(rng.choice(away), MemberState.ACTIVE)
+
+
 def peaceful(seed: int) -> Outcome:
     """A history without deaths: nothing may be lost, refused or told to be missing."""
-    outcome = History(seed, kills=False, limits=Limits(orphan_seconds=10.0)).run()
+    return _without_loss(seed, History(seed, kills=False, limits=Limits(orphan_seconds=10.0)))
+
+
+def hurried(seed: int) -> Outcome:
+    """Nor when slots are handed on before they have come."""
+    return _without_loss(seed, Hurry(seed, kills=False))
+
+
+def _without_loss(seed: int, history: History) -> Outcome:
+    outcome = history.run()
     assert outcome.refused == 0, f"seed {seed}: {outcome.refused} refused"
     assert outcome.broken_readers == outcome.broken_sessions == 0, f"seed {seed}: a gap was told"
     assert outcome.takeovers["lossy"] == 0, f"seed {seed}: a slot was lost"

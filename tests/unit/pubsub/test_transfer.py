@@ -62,7 +62,7 @@ def test_what_is_unpacked_is_what_was_packed(parted: Parted, limit: int, interru
         items = len(state.records) + len(state.recent)
         items += sum(max(1, len(t.entries)) for t in state.topics)
         assert size <= limit or items <= 2
-        wire = len(msgspec.msgpack.encode(Handoff(1, (state,), True)))
+        wire = len(msgspec.msgpack.encode(Handoff(1, 1, (state,), True)))
         assert wire <= 2 * size + 100
     core = Core(b"new", Limits())
     slot = parted.slot

@@ -120,6 +120,8 @@ class Giving:
                 continue  # its view is behind mine: it will not want the slot
             if parted is None or not self._is_last(parted, sender, heard, now):
                 missing.setdefault(self._pointer(number, parted), []).append(number)
+                if parted and (parted.given_to or parted.heir) not in core.members:
+                    self._drop(number)  # nobody is left who could say that it is the last
                 continue
             if sent > limits.handoff_window:
                 break
@@ -157,7 +159,7 @@ class Giving:
         del out
         for number in message.slots:
             parted = self._parted.get(number)
-            if parted is not None and parted.given_to == sender:
+            if parted is not None and sender in (parted.given_to, self._core.home(number)):
                 self._drop(number)
                 self._left[number] = (sender, parted.slot.epoch, now)
 
@@ -183,7 +185,6 @@ class Giving:
             if parted.given_to is not None and parted.given_to not in self._core.members:
                 heir = self._core.home(slot)
                 if heir is not None and heir != self._core.me:
-                    parted.given_to = heir
                     heirs.setdefault(heir, []).append(slot)
         for heir, slots in heirs.items():
             out.append(Send(heir, HandoffOffer(tuple(slots))))

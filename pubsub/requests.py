@@ -167,6 +167,8 @@ class Requests:
             for pending in list(self._pending.values()):
                 if pending.request not in self._pending:
                     continue  # answered meanwhile
+                if pending.target == self._core.me:
+                    continue  # it waits for a slot of mine: nothing was lost
                 if pending.retry_at <= now:
                     self._dispatch(pending, now, out)
                 else:
@@ -187,12 +189,12 @@ class Requests:
             self._postpone(pending, now)
             return
         pending.target = home
-        pending.retry_at = now + self._core.limits.resend_seconds
-        self._retry_at = min(self._retry_at, pending.retry_at)
         self._waiting.pop(pending.request, None)
         if home == self._core.me:
             self.serve(home, pending.message, now, out)
         else:
+            pending.retry_at = now + self._core.limits.resend_seconds
+            self._retry_at = min(self._retry_at, pending.retry_at)
             out.append(Send(home, pending.message))
 
     def _postpone(self, pending: Pending, now: float) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pubsub.dedupe import Window
@@ -17,6 +17,7 @@ OPS = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(OPS)
 def test_an_id_is_found_for_one_turn_at_least_and_two_at_most(ops: list[tuple[str, int]]) -> None:
     window: Window[int] = Window(0.0)

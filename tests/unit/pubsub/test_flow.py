@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pubsub.flow import following
@@ -19,6 +19,7 @@ def histories(draw: st.DrawFn) -> tuple[Entry, ...]:
     return tuple(made)
 
 
+@settings(deadline=None)
 @given(histories(), st.data())
 def test_any_runs_of_one_history_add_up_to_it(
     history: tuple[Entry, ...], data: st.DataObject

@@ -181,6 +181,19 @@ def test_requests_wait_for_a_slot_that_is_about_to_open() -> None:
     assert rig.home(address).engine.statistics().topics <= 1  # the inbox was consumed
 
 
+def test_a_request_that_waits_long_is_served_once() -> None:
+    rig, home, topic, _ = loaded()
+    rig.hold = lambda message: isinstance(message, Handoff)
+    leave(rig, home)
+    heir = rig.home(topic)
+    other = next(node for node in rig.nodes[1:] if node is not heir)
+    heir.append(topic, "mine")
+    other.append(topic, "theirs")
+    rig.tick(2.6)  # longer than a request waits before it is sent again
+    rig.let_go()
+    assert sorted(ids(heir, topic)[5:]) == ["mine", "theirs"]
+
+
 def test_requests_that_wait_are_bounded() -> None:
     rig, home, topic, _ = loaded(Limits(queued=2, queued_bytes=500))
     rig.hold = lambda message: isinstance(message, Handoff)
@@ -414,6 +427,23 @@ def test_what_an_heir_may_have_added_to_is_not_passed_for_the_last_state() -> No
     assert new_home.engine.statistics().takeovers["lossy"] > 0
     assert new_home.append(topic, "m7").cursor.offset == 1  # a new lineage
     assert any(reset.feed.topic == topic for node in rig.nodes for reset in node.took(Reset))
+
+
+def test_nor_for_a_third_home() -> None:
+    rig, home, topic, _ = loaded(nodes=5)
+    rig.hold = lambda message: isinstance(message, HandoffDone)
+    leave(rig, home)
+    rig.held.clear()
+    rig.hold = lambda message: False
+    heir = rig.home(topic)
+    heir.append(topic, "m6")
+    rig.kill(heir)
+    rig.change()
+    rig.tick(4.0)
+    assert rig.home(topic) not in (home, heir)
+    assert rig.home(topic).engine.statistics().takeovers["lossy"] > 0
+    assert rig.home(topic).append(topic, "m7").cursor.offset == 1
+    assert home.engine.drained()
 
 
 def test_an_heir_that_died_before_it_asked_cost_nothing() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -102,6 +102,7 @@ class LogMachine(RuleBasedStateMachine):
 
 
 TestLogAgainstList = LogMachine.TestCase
+TestLogAgainstList.settings = settings(deadline=None)
 
 
 def test_only_the_next_offset_can_be_appended() -> None:
@@ -131,6 +132,7 @@ def test_an_entry_larger_than_the_bound_is_kept_alone() -> None:
     assert offsets(log) == [7]
 
 
+@settings(deadline=None)
 @given(st.integers(1, 100))
 def test_the_default_bounds_keep_what_is_promised(size: int) -> None:
     log = Log(max_entries=100, max_bytes=1000)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pubsub.messages import Cursor, Record
@@ -22,6 +22,7 @@ def record(cursors: tuple[tuple[str, Cursor], ...] = ()) -> SessionRecord:
     return made
 
 
+@settings(deadline=None)
 @given(MANY)
 def test_the_wire_form_is_the_whole_record(cursors: tuple[tuple[str, Cursor], ...]) -> None:
     wire = record(cursors).to_wire()
@@ -30,6 +31,7 @@ def test_the_wire_form_is_the_whole_record(cursors: tuple[tuple[str, Cursor], ..
     assert again.to_wire() == wire
 
 
+@settings(deadline=None)
 @given(MANY, MANY)
 def test_cursors_only_move_forward(
     before: tuple[tuple[str, Cursor], ...], moves: tuple[tuple[str, Cursor], ...]
@@ -42,6 +44,7 @@ def test_cursors_only_move_forward(
         assert after[topic] == max(cursor, moved.get(topic, cursor))
 
 
+@settings(deadline=None)
 @given(MANY, MANY, st.lists(TOPICS))
 def test_subscribing_twice_is_subscribing_once(
     before: tuple[tuple[str, Cursor], ...],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dht.ids import slot_of
@@ -13,6 +13,7 @@ TAGS = st.from_regex(r"[A-Za-z0-9_-]{1,32}", fullmatch=True)
 SECRETS = st.binary(min_size=16, max_size=16)
 
 
+@settings(deadline=None)
 @given(TAGS, SECRETS)
 def test_an_id_leads_to_its_address_and_an_address_to_itself(tag: str, secret: bytes) -> None:
     session = session_id(tag, secret)
@@ -25,12 +26,14 @@ def test_an_id_leads_to_its_address_and_an_address_to_itself(tag: str, secret: b
     assert slot_of(session) == slot_of(address) == slot_of(tag)
 
 
+@settings(deadline=None)
 @given(TAGS, SECRETS, SECRETS)
 def test_another_secret_is_another_address(tag: str, one: bytes, two: bytes) -> None:
     same = address_of(session_id(tag, one)) == address_of(session_id(tag, two))
     assert same == (one == two)
 
 
+@settings(deadline=None)
 @given(TAGS, SECRETS)
 def test_the_address_does_not_show_the_secret(tag: str, secret: bytes) -> None:
     session = session_id(tag, secret)
@@ -43,6 +46,7 @@ def test_a_secret_has_sixteen_bytes(size: int) -> None:
         session_id("tag", bytes(size))
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_anything_else_is_neither(text: str) -> None:
     known = address_for(text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import msgspec
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dht.ids import slot_of
@@ -51,6 +51,7 @@ def slots(draw: st.DrawFn) -> Parted:
     return Parted(slot, topics, b"heir", 0.0)
 
 
+@settings(deadline=None)
 @given(slots(), st.integers(100, 3_000), st.booleans())
 def test_what_is_unpacked_is_what_was_packed(parted: Parted, limit: int, interrupted: bool) -> None:
     parts = list(pack(parted, limit))

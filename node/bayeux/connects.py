@@ -164,13 +164,13 @@ class Connects(ABC):
     ) -> None:
         """Answer the connect that is held on a WebSocket, if any. `fields` as in `release_poll`."""
         stream = session.stream
-        if session.connect_id is None or session.poll is not None or stream is None:
+        if session.connect_id is None or stream is None or stream.transport != "websocket":
             return
         if fields is None:
             fields = self._connect_fields(session)
         reply = connect_reply(session.connect_id, fields)
         session.connect_id = None
-        cast("WebSocketConnection", stream).send_text(b"[%b]" % reply)
+        stream.send_text(b"[%b]" % reply)
         self._await_client(session, interval)
 
     def _connect_fields(self, session: Session, *, surplus: bool = False) -> bytes:
@@ -191,9 +191,11 @@ class Connects(ABC):
         session.poll = session.connect_id = None
         if poll is not None:
             poll.respond(_SUPERSEDED, b"")
-        elif connect_id is not None and session.stream is not None:
+            return
+        stream = session.stream
+        if connect_id is not None and stream is not None and stream.transport == "websocket":
             reply = connect_reply(connect_id, _REPLACED, successful=False)
-            cast("WebSocketConnection", session.stream).send_text(b"[%b]" % reply)
+            stream.send_text(b"[%b]" % reply)
 
     def _hold_seconds(self, message: ClientMessage) -> float:
         asked = message.advice.timeout if message.advice is not None else None

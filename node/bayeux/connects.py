@@ -112,7 +112,7 @@ class Connects(ABC):
         Browsers open few connections to one host; several held polls would
         leave none for anything else (Bayeux 1.0, section 8.2).
         """
-        if not names_browser(session.binding):
+        if not self._config.multi_session_interval or not names_browser(session.binding):
             return False
         other = self._browsers.get(session.binding)
         if other is not None and other is not session and other.stream is None:

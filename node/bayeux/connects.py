@@ -77,17 +77,17 @@ class Connects(ABC):
     def connect_poll(self, session: Session, message: ClientMessage, batch: Batch) -> bytes | None:
         """A `/meta/connect` over HTTP: the reply now, or None when the poll is held."""
         poll = batch.poll
+        timeout = self._hold_seconds(message) if batch.alone and poll is not None else 0.0
         self._supersede(session)
-        if not self._reads_events(session, message):
+        if not self._reads_events(session, message, timeout):
             self._leave_stream(session)  # the client fell back from it
         session.connect_id = None
         if message.advice is not None:  # a client that gives advice has forgotten ours (a reload)
             session.advise = True
         transport = poll.transport if poll is not None else ""
         joined = b"" if session.stream is not None else self.hub.pending(session, transport)
-        timeout = self._hold_seconds(message)
         surplus = bool(timeout) and self._surplus(session)
-        if surplus or joined or session.gaps or not timeout or not batch.alone or poll is None:
+        if surplus or joined or session.gaps or not timeout:
             fields = self._connect_fields(session, surplus=surplus)
             self._await_client(session, self._interval(message, surplus=surplus))
             reply = connect_reply(bytes(message.id), fields)
@@ -98,13 +98,16 @@ class Connects(ABC):
         return None
 
     @staticmethod
-    def _reads_events(session: Session, message: ClientMessage) -> bool:
+    def _reads_events(session: Session, message: ClientMessage, timeout: float) -> bool:
+        """Whether the client goes on reading events, though it polls too.
+
+        Faye's opens the stream while its first connect, an immediate one, is
+        still on its way as long-polling.
+        """
         stream = session.stream
-        return (
-            stream is not None
-            and stream.transport == "sse"
-            and message.connection_type == EVENT_SOURCE
-        )
+        if stream is None or stream.transport != "sse":
+            return False
+        return message.connection_type == EVENT_SOURCE or not timeout
 
     def _surplus(self, session: Session) -> bool:
         """Whether another session of the same browser has its polls held: two tabs.

@@ -90,7 +90,7 @@ class Config(BaseModel):
     interval: Seconds = 0.0  # a client waits this long between polls
     max_interval: Annotated[Seconds, Field(gt=0)] = 10.0  # a silent session is swept after it
     max_message_size: Annotated[ByteSize, Field(ge=1_024, le=64 << 20)] = ByteSize(1 << 20)
-    multi_session_interval: Seconds = 2.0  # between polls of a browser's surplus sessions
+    multi_session_interval: Seconds = 2.0  # between polls of a browser's surplus sessions; 0: none
     hosts: Annotated[tuple[str, ...], NoDecode] = ()  # told to clients, which may go there
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = (ANY,)  # pages that may come here
     keep_alive: Annotated[Seconds, Field(ge=1)] = 25.0  # between comments on a stream of events

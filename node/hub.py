@@ -10,7 +10,7 @@ there when it can.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from node.http import EventStream
     from node.session import Session
     from node.stats import Stats
-    from node.websocket.connection import WebSocketConnection
     from pubsub.feed import Feed
     from pubsub.messages import Entry, Joined
 
@@ -277,17 +276,16 @@ class Hub:
                 if not stream.writable:
                     session.fall_behind(topic, wire.after)
                     continue
-                transport = stream.transport
-                if transport == "websocket":
-                    cast("WebSocketConnection", stream).send_wire(wire)
+                if stream.transport == "websocket":
+                    stream.send_wire(wire)
                 else:
-                    form = cast("EventStream", stream).form
+                    form = stream.form
                     if is_inbox:
                         form = inbox_form(form)
                     elif form == MESSAGES:
                         self._lagging.note(session, topic)
-                    cast("EventStream", stream).send_chunk(wire.chunk(form))
-                delivered[transport] += wire.count
+                    stream.send_chunk(wire.chunk(form))
+                delivered[stream.transport] += wire.count
             elif session.poll is not None:
                 delivered[session.poll.transport] += wire.count
                 self._answer_poll(session, wire.joined)
@@ -310,8 +308,8 @@ class Hub:
         poll, session.poll, session.connect_id = session.poll, None, None
         if poll is not None:
             poll.respond_json(body)
-        elif session.stream is not None:
-            cast("WebSocketConnection", session.stream).send_text(body)
+        elif session.stream is not None and session.stream.transport == "websocket":
+            session.stream.send_text(body)
         self._poll_answered(session)
 
     def release_poll(self, session: Session, fields: bytes | None = None) -> None:
@@ -340,7 +338,6 @@ class Hub:
         stream = session.stream
         if stream is None or stream.transport != "sse" or not stream.writable:
             return  # (a full one has lost nothing: it is behind, and will move)
-        stream = cast("EventStream", stream)
         if stream.form != ARRAYS:
             stream.send_chunk(stream_chunk(events.position(self.position_id(session, stream))))
 

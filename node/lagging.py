@@ -6,7 +6,7 @@ offset a topic, and reads the log from there when its connection takes more.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from node.bayeux.channels import SERVICE_INBOX
 from node.http.responses import stream_chunk
@@ -102,9 +102,9 @@ class Lagging:
         if stream is None:
             self._catch_up_poll(session)
         elif stream.transport == "sse":
-            self._catch_up_events(session, cast("EventStream", stream))
+            self._catch_up_events(session, stream)
         else:
-            self._catch_up_socket(session, cast("WebSocketConnection", stream))
+            self._catch_up_socket(session, stream)
 
     def _catch_up_poll(self, session: Session) -> None:
         poll = session.poll
@@ -156,7 +156,7 @@ class Lagging:
             self._consumed[session] = topic
         stream = session.stream
         if stream is not None and stream.transport == "sse":
-            form = cast("EventStream", stream).form
+            form = stream.form
             if form == MESSAGES or (form == NUMBERED and topic.is_inbox):
                 self._moved[session] = None
 

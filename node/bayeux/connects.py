@@ -77,17 +77,17 @@ class Connects(ABC):
     def connect_poll(self, session: Session, message: ClientMessage, batch: Batch) -> bytes | None:
         """A `/meta/connect` over HTTP: the reply now, or None when the poll is held."""
         poll = batch.poll
+        timeout = self._hold_seconds(message) if batch.alone and poll is not None else 0.0
         self._supersede(session)
-        if not self._reads_events(session, message):
+        if not self._reads_events(session, message, timeout):
             self._leave_stream(session)  # the client fell back from it
         session.connect_id = None
         if message.advice is not None:  # a client that gives advice has forgotten ours (a reload)
             session.advise = True
         transport = poll.transport if poll is not None else ""
         joined = b"" if session.stream is not None else self.hub.pending(session, transport)
-        timeout = self._hold_seconds(message)
         surplus = bool(timeout) and self._surplus(session)
-        if surplus or joined or session.gaps or not timeout or not batch.alone or poll is None:
+        if surplus or joined or session.gaps or not timeout:
             fields = self._connect_fields(session, surplus=surplus)
             self._await_client(session, self._interval(message, surplus=surplus))
             reply = connect_reply(bytes(message.id), fields)
@@ -98,13 +98,16 @@ class Connects(ABC):
         return None
 
     @staticmethod
-    def _reads_events(session: Session, message: ClientMessage) -> bool:
+    def _reads_events(session: Session, message: ClientMessage, timeout: float) -> bool:
+        """Whether the client goes on reading events, though it polls too.
+
+        Faye's opens the stream while its first connect, an immediate one, is
+        still on its way as long-polling.
+        """
         stream = session.stream
-        return (
-            stream is not None
-            and stream.transport == "sse"
-            and message.connection_type == EVENT_SOURCE
-        )
+        if stream is None or stream.transport != "sse":
+            return False
+        return message.connection_type == EVENT_SOURCE or not timeout
 
     def _surplus(self, session: Session) -> bool:
         """Whether another session of the same browser has its polls held: two tabs.
@@ -112,7 +115,7 @@ class Connects(ABC):
         Browsers open few connections to one host; several held polls would
         leave none for anything else (Bayeux 1.0, section 8.2).
         """
-        if not names_browser(session.binding):
+        if not self._config.multi_session_interval or not names_browser(session.binding):
             return False
         other = self._browsers.get(session.binding)
         if other is not None and other is not session and other.stream is None:
@@ -164,13 +167,13 @@ class Connects(ABC):
     ) -> None:
         """Answer the connect that is held on a WebSocket, if any. `fields` as in `release_poll`."""
         stream = session.stream
-        if session.connect_id is None or session.poll is not None or stream is None:
+        if session.connect_id is None or stream is None or stream.transport != "websocket":
             return
         if fields is None:
             fields = self._connect_fields(session)
         reply = connect_reply(session.connect_id, fields)
         session.connect_id = None
-        cast("WebSocketConnection", stream).send_text(b"[%b]" % reply)
+        stream.send_text(b"[%b]" % reply)
         self._await_client(session, interval)
 
     def _connect_fields(self, session: Session, *, surplus: bool = False) -> bytes:
@@ -191,9 +194,11 @@ class Connects(ABC):
         session.poll = session.connect_id = None
         if poll is not None:
             poll.respond(_SUPERSEDED, b"")
-        elif connect_id is not None and session.stream is not None:
+            return
+        stream = session.stream
+        if connect_id is not None and stream is not None and stream.transport == "websocket":
             reply = connect_reply(connect_id, _REPLACED, successful=False)
-            cast("WebSocketConnection", session.stream).send_text(b"[%b]" % reply)
+            stream.send_text(b"[%b]" % reply)
 
     def _hold_seconds(self, message: ClientMessage) -> float:
         asked = message.advice.timeout if message.advice is not None else None

@@ -32,7 +32,7 @@ def spread_return(stream: Stream) -> None:
     """Before many streams end at once: let their clients come back one by one."""
     if stream.transport == "sse" and stream.writable:
         wait = RETRY_MS // 2 + randbelow(2 * RETRY_MS)
-        cast("EventStream", stream).send_chunk(stream_chunk(events.retry_after(wait)))
+        stream.send_chunk(stream_chunk(events.retry_after(wait)))
 
 
 class Visit:

@@ -37,14 +37,18 @@ def named_session(messages: list[ClientMessage]) -> str | None:
 
 
 def bind(conn: HttpConnection, head: Head) -> bytes:
-    """The binding of a session that this request makes; a browser without the cookie gets it."""
+    """The binding of a session that this request makes; a browser without the cookie gets it.
+
+    A browser that does not say which page asks may ask for another site's, and
+    would then not keep the cookie: its session is bound to nothing until it shows one.
+    """
     mark = mark_of(head)
     if mark or head.foreign or not head.browser:
         return mark
     secure = conn.secure or head.page.startswith("https:")
     mark, line = new_cookie(secure=secure)
     conn.add_headers(line)
-    return mark
+    return mark if head.page or head.shape.fetch_site else NONE
 
 
 class HttpTransports:

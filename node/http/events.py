@@ -7,7 +7,7 @@ reactor's sweep.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol
 
 from node.connection import READ, Connection
 from node.errors import SlowConsumerError
@@ -39,7 +39,7 @@ class EventStream(Connection):
 
     __slots__ = ("_chunked", "_receiver", "_settings", "form", "reader")
 
-    transport = "sse"
+    transport: ClassVar[Literal["sse"]] = "sse"
 
     def __init__(
         self,

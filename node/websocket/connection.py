@@ -7,7 +7,7 @@ that lets more than the bound pile up all the same is closed (1008).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 from wsproto.events import BytesMessage, CloseConnection, Ping, TextMessage
 
@@ -65,7 +65,7 @@ class WebSocketConnection(MessageReader):
 
     __slots__ = ("_receiver", "mark")
 
-    transport = "websocket"
+    transport: ClassVar[Literal["websocket"]] = "websocket"
 
     def __init__(
         self,

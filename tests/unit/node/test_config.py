@@ -69,6 +69,25 @@ def test_the_environment_names_the_file(tmp_path: Path, monkeypatch: pytest.Monk
     assert load_config({}).flat_limit == 0
 
 
+def test_lists_may_be_words_with_commas_or_toml(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert load_config({}).allowed_origins == ("*",)
+    assert load_config({}).hosts == ()
+    config = load_config({"allowed_origins": "https://A.example, same-origin", "hosts": "a,b:1"})
+    assert config.allowed_origins == ("https://a.example", "same-origin")
+    assert config.hosts == ("a", "b:1")
+    file = write(tmp_path / "c.toml", 'allowed_origins = ["https://*.a.example"]\nhosts = []')
+    assert load_config({}, file).allowed_origins == ("https://*.a.example",)
+    monkeypatch.setenv("COMETRING_ALLOWED_ORIGINS", "same-origin")
+    assert load_config({}, file).allowed_origins == ("same-origin",)
+
+
+def test_an_origin_that_is_none_is_told_in_one_line() -> None:
+    assert "write https://HOST" in complaint({"allowed_origins": "example.org"})
+    assert "list of strings" in complaint({"hosts": [1]})
+
+
 def test_an_empty_variable_is_none_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COMETRING_TIMEOUT", "")
     assert load_config({}).timeout == 30.0

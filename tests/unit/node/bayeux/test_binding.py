@@ -117,6 +117,18 @@ async def test_a_script_of_another_site_is_known_by_its_referer(door: FrontDoor)
     assert not await tried(visitor, reply["clientId"], "Referer: https://evil.example/")
 
 
+async def test_a_browser_that_hides_its_page_is_bound_once_it_shows_the_cookie(
+    door: FrontDoor,
+) -> None:
+    visitor, hidden = door.connect(), "User-Agent: Mozilla/5.0"
+    reply, cookie = await visitor.handshake(hidden)
+    assert cookie
+    assert await tried(visitor, reply["clientId"], hidden)  # a foreign page: it was not kept
+    reply, _ = await visitor.handshake(hidden, f"Cookie: {cookie}")
+    assert not await tried(visitor, reply["clientId"], hidden)
+    assert await tried(visitor, reply["clientId"], hidden, f"Cookie: {cookie}")
+
+
 async def test_a_native_client_is_bound_to_nothing(door: FrontDoor) -> None:
     visitor = door.connect()
     reply, _ = await visitor.handshake("User-Agent: curl/8")

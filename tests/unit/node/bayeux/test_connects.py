@@ -131,6 +131,11 @@ async def test_a_first_tab_that_moves_to_a_websocket_makes_room(edge: Edge) -> N
     assert second.poll().status is None
 
 
+async def test_all_tabs_are_held_where_that_is_wished() -> None:
+    edge = Edge(multi_session_interval=0)
+    assert [tab(edge).poll().status for _ in range(3)] == [None] * 3
+
+
 # -- advice -------------------------------------------------------------------------
 
 

@@ -101,6 +101,16 @@ async def test_a_lost_stream_leaves_deliveries_to_the_held_connect() -> None:
         assert held.body[0]["data"] == 1
 
 
+async def test_a_connect_that_is_not_held_leaves_the_stream_alone() -> None:
+    async with front_door() as door:
+        client = door.client()
+        client.subscribe("/a")
+        events = await stream_of(door, client)
+        assert client.poll(timeout=0).status == 200  # Faye's first, sent before it has a stream
+        door.publish("/a", 1)
+        assert [message["data"] for message in await messages(events)] == [1]
+
+
 async def test_a_client_that_falls_back_gets_its_messages_on_its_polls() -> None:
     async with front_door() as door:
         client = door.client()

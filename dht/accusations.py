@@ -4,7 +4,7 @@ A member is dead when min(3, a majority of its live observers) accuse it. An
 observer that is dead itself does not count, so a block of neighbours that die
 together is worked off from its edges inwards; nor does one that the judge
 itself suspects, so the last survivor of a small ring can come to a verdict
-(whether it may act on it is for `dht.agreement.may_decide`).
+(whether anything comes of it, a majority of voters decides).
 """
 
 from __future__ import annotations
@@ -39,6 +39,14 @@ class Accusations:
             self._said[observer] = (now + self._life, said)
         else:
             self._said.pop(observer, None)
+
+    def summary(self, now: float) -> tuple[tuple[NodeId, tuple[NodeId, ...]], ...]:
+        """Who is accused, and by whom."""
+        accused: dict[NodeId, list[NodeId]] = {}
+        for observer, (until, said) in self._said.items():
+            for node in said if until > now else ():
+                accused.setdefault(node, []).append(observer)
+        return tuple((node, tuple(sorted(by))) for node, by in sorted(accused.items()))
 
     def install(self, view: View) -> None:
         """Forget what those say who are no longer members."""

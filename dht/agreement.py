@@ -1,24 +1,26 @@
-"""Agreeing on the next view: who leads, who votes, which of two views stands.
+"""Agreeing on the next view: who votes, who leads, which of two views stands.
 
-The most senior live member leads: it alone turns what it is asked for and what
-it finds (joins, wishes, deaths) into view v + 1, has it voted on (`dht.voting`)
-and tells everyone. The others adopt a greater number of the same ring.
+The most senior member that lives leads: it turns what it is asked for and what it
+finds (joins, wishes, deaths) into view v + 1, has it voted on (`dht.voting`) and
+tells everyone. The others adopt a greater number of the same ring.
 """
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from dht.view import MemberState
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Iterator
 
     from dht.ids import NodeId
     from dht.view import Member, View
 
 _VOTERS_OF_SMALL_RINGS = {0: 0, 1: 1, 2: 1, 3: 3, 4: 3}
 _VOTERS = 5
+DEPUTIES = 5  # members that know what is due, and see to it that it is done
 
 
 def choose_voters(members: Iterable[Member], before: tuple[NodeId, ...]) -> tuple[NodeId, ...]:
@@ -39,46 +41,41 @@ def choose_voters(members: Iterable[Member], before: tuple[NodeId, ...]) -> tupl
     return tuple(voters)
 
 
-def seniority(view: View) -> tuple[NodeId, ...]:
-    """All members, in the order in which they would lead.
+def seniority(view: View) -> Iterator[NodeId]:
+    """All members, lazily, in the order in which they would lead.
 
-    Voters, then the other ACTIVE members; who is JOINING or LEAVING leads only
-    when there is no one else left to.
+    Voters, then the other ACTIVE members, for it may be left to one of them to
+    ask voters that have been restarted; last who is JOINING or LEAVING.
     """
-    voters = tuple(node for node in view.voters if node in view)
-    others = sorted(
-        (member for member in view.members if member.id not in voters),
-        key=lambda member: (member.state is not MemberState.ACTIVE, member.id),
-    )
-    return voters + tuple(member.id for member in others)
+    yield from (node for node in view.voters if node in view)
+    for wanted in (True, False):
+        for member in view.members:
+            if (member.state is MemberState.ACTIVE) is wanted and member.id not in view.voters:
+                yield member.id
+
+
+def deputies(view: View, absent: Collection[NodeId]) -> tuple[NodeId, ...]:
+    """The most senior members that are not `absent`, the leader first: who may propose."""
+    return tuple(islice((node for node in seniority(view) if node not in absent), DEPUTIES))
 
 
 def leader_of(view: View, absent: Collection[NodeId]) -> NodeId | None:
-    """The most senior member that is not `absent`."""
-    voters = (node for node in view.voters if node in view and node not in absent)
-    leader = next(voters, None)
-    if leader is not None:  # the common case, without sorting ten thousand members
-        return leader
+    """The most senior member that is not `absent`; None: everyone is."""
     return next((node for node in seniority(view) if node not in absent), None)
 
 
-def may_decide(view: View, absent: Collection[NodeId], gone: Collection[NodeId]) -> bool:
-    """Whether a node to which these are `absent` can hope for a majority; else: frozen.
-
-    Voters that are proven `gone` can decide nothing elsewhere: they do not count.
-    """
-    voters = [node for node in view.voters if node not in gone]
-    present = sum(node not in absent for node in voters)
-    return 2 * present > len(voters) or not voters
+def turn_of(view: View, me: NodeId, absent: Collection[NodeId]) -> int | None:
+    """How many members are to try before `me`; None: it is not for `me` to try."""
+    present = deputies(view, [node for node in absent if node != me])
+    return present.index(me) if me in present else None
 
 
 def supersedes(new: View, old: View) -> bool:
     """Whether a node on `old` adopts `new`: same ring, and later.
 
-    Rings of different ids never merge. Of two views of one number the greater
-    digest stands, so that all who hear of both end on the same.
+    Rings of different ids never merge.
     """
-    return new.ring == old.ring and (new.number, new.digest) > (old.number, old.digest)
+    return new.ring == old.ring and new.number > old.number
 
 
 def readmits(new: View, old: View) -> bool:

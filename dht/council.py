@@ -1,7 +1,9 @@
-"""A member's part in deciding: verdicts, the leader, and when a view is due.
+"""A member's part in deciding: verdicts, whose turn it is, and the ballots it runs.
 
-Every member comes to the same verdicts from the same accusations; the one that
-finds itself the most senior alive leads, and works off its docket.
+Every voter comes to the same verdicts from the same accusations. The most
+senior that is present leads: it works off its docket. The others wait their
+turn, and step in when nothing has come of what they know of either; ballots keep
+that safe (`dht.voting`), patience keeps it calm.
 """
 
 from __future__ import annotations
@@ -9,115 +11,119 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dht.accusations import Accusations
-from dht.agreement import leader_of, may_decide
-from dht.docket import Docket
-from dht.effects import Send
-from dht.messages import Propose
-from dht.voting import Poll, Voter
+from dht.agreement import turn_of
+from dht.ballots import electorate_of
+from dht.campaign import Campaign
+from dht.delta import apply, between
+from dht.docket import Docket, Proposal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from random import Random
 
-    from dht.docket import Proposal
+    from dht.delta import Delta
     from dht.effects import Effect
     from dht.ids import NodeId
     from dht.messages import Suspicion
     from dht.settings import RingSettings
-    from dht.view import View
+    from dht.view import Member, View
 
 
 class Council:
-    """What one member knows of the ring's health, and owes it if it leads."""
+    """What one member knows of the ring's health, and owes it if it is its turn."""
 
     def __init__(self, rng: Random, settings: RingSettings) -> None:
         self._rng = rng
         self._settings = settings
-        self._accusations = Accusations(settings)
-        self.docket = Docket(settings.joins)
-        self.absent: frozenset[NodeId] = frozenset()  # dead by verdict, or suspected by us
+        self.accusations = Accusations(settings)
+        self.docket = Docket(settings.joins, settings.request_life)
+        self.absent: frozenset[NodeId] = frozenset()  # dead by verdict, or not heard by us
         self.dead: frozenset[NodeId] = frozenset()
-        self.frozen = False
-        self.voter = Voter(settings)
-        self.poll: Poll | None = None
-        self.decide_at: float | None = None  # when this node, leading, proposes the next view
-        self._gone: frozenset[NodeId] = frozenset()
-        self._decided_at = float("-inf")
+        self.gone: frozenset[NodeId] = frozenset()  # proven, by us or by who accuses them
+        self.campaign = Campaign(rng, settings)
+        self.decide_at: float | None = None  # when this node proposes the next view
+        self._proposal: Proposal | None = None  # what the candidate wishes for
+        self._needed_since: float | None = None
 
     def install(self, view: View) -> None:
         """Go on from `view`."""
-        self._accusations.install(view)
+        self.accusations.install(view)
         self.docket.settle(view)
         self.dead = frozenset(node for node in self.dead if node in view)
         self.absent = frozenset(node for node in self.absent if node in view)
-        self.decide_at = None
-        self.poll = None
+        self.decide_at = self._needed_since = None
+        self.campaign.end()
+        self._proposal = None
 
-    def accuse(self, observer: NodeId, suspicions: Iterable[Suspicion], now: float) -> None:
-        """All that the member `observer` suspects now."""
-        self._accusations.record(observer, suspicions, now)
-
-    def leader(self, view: View) -> NodeId | None:
-        """Who leads, as far as this node can tell."""
-        return leader_of(view, self.absent)
+    # -- whether a view is due --------------------------------------------------------
 
     def consider(
         self,
         view: View,
         me: NodeId,
         suspicions: Sequence[Suspicion],
+        missing: Iterable[NodeId],
         gone: Iterable[NodeId],
         now: float,
+        *,
+        unresolved: bool = False,
     ) -> None:
-        """Weigh what is known now. `gone`: members of whose end this node has proof."""
-        self._accusations.record(me, suspicions, now)
+        """Weigh what is known now.
+
+        `missing`: members not heard of late, whether or not this node is to
+        accuse them; `gone`: members of whose end it has proof. `unresolved`: it
+        has accepted a value, long ago, and knows of no decision.
+        """
+        self.accusations.record(me, suspicions, now)
         suspected = {each.node for each in suspicions}.union(gone)
-        verdict = self._accusations.verdict(view, me, suspected, now)
+        verdict = self.accusations.verdict(view, me, suspected, now)
         proven = {node for node, certain in verdict.items() if certain}.union(gone)
         self.dead = frozenset(verdict)
-        self.absent = frozenset(suspected.union(verdict))
-        self._gone = frozenset(proven)
-        self.frozen = not may_decide(view, self.absent, proven)
-        if self.poll is not None and self.poll.deadline <= now:
-            self.poll = None
-        if leader_of(view, self.dead) != me:
-            self.docket.clear()
-            self.decide_at = self.poll = None
-        elif self.frozen or self.poll is not None or not (self.dead or self.docket):
+        self.absent = frozenset(suspected.union(verdict, missing))
+        self.gone = frozenset(proven)
+        self.campaign.expire(now)
+        self.docket.expire(now)
+        needed = bool(self.dead or self.docket or unresolved)
+        turn = turn_of(view, me, self.absent)
+        if not needed or turn is None:
+            self.decide_at = self._needed_since = None
+            return
+        if self._needed_since is None:
+            self._needed_since = now
+        if self.campaign.candidate is not None:
             self.decide_at = None
-        elif self.decide_at is None:
-            soonest = self._decided_at + self._settings.view_gap
-            self.decide_at = max(now + self._settings.batch, soonest)
+            return
+        certain = self.dead <= self.gone
+        patience = self._settings.batch if certain else self._settings.gather
+        due = self._needed_since + patience + turn * self._settings.turn
+        self.decide_at = max(due, self.campaign.not_before)
 
-    def propose(self, view: View, me: NodeId, now: float) -> list[Effect]:
-        """Have the next view voted on, if there is anything to change."""
+    # -- ballots ----------------------------------------------------------------------
+
+    def propose(self, view: View, me: Member, now: float, *, unresolved: bool) -> list[Effect]:
+        """Begin a ballot, if there is anything to change or to finish."""
         self.decide_at = None
-        self._decided_at = now
-        proposal = self.docket.propose(view, me, self.dead, self._rng)
-        if proposal is None:
+        self._proposal = self.docket.propose(view, me.id, self.dead, self._rng)
+        if self._proposal is None and not unresolved:
+            self._needed_since = None
             return []
-        # Without a new view, someone who is in already is told so: nothing to vote on.
-        voters = () if proposal.view is view else view.voters
-        if me in voters and not self.assents(proposal.view, me, now):
-            return []  # it stands by another's proposal for a moment yet
-        self.poll = Poll(proposal, voters, now + self._settings.poll)
-        self.poll.count(me, proposal.view.digest, now)
-        return self.ask()
+        wish: Delta | None = None
+        if self._proposal is not None and self._proposal.view is not view:
+            wish = between(view, self._proposal.view)
+        elif not unresolved:
+            return []  # somebody who is in already is told so: nothing to vote on
+        return self.campaign.begin(electorate_of(view), me, wish, now)
 
-    def ask(self) -> list[Effect]:
-        """Ask the voters that have not assented yet (again)."""
-        if self.poll is None:
-            return []
-        propose = Propose(self.poll.proposal.view)
-        return [Send(node, propose) for node in sorted(self.poll.missing() - self.absent)]
-
-    def decision(self) -> Proposal | None:
-        """The proposal that has won its poll, once."""
-        if self.poll is None or not self.poll.is_won(self._gone):
+    def decision(self, view: View) -> tuple[Proposal, Delta | None] | None:
+        """What has been decided, once; without a delta where `view` stays."""
+        if self.campaign.candidate is None:
+            proposal, self._proposal = self._proposal, None
+            stays = proposal is not None and proposal.view is view
+            return (proposal, None) if proposal is not None and stays else None
+        delta = self.campaign.take_chosen()
+        if delta is None:
             return None
-        proposal, self.poll = self.poll.proposal, None
-        return proposal
-
-    def assents(self, proposed: View, proposer: NodeId, now: float) -> bool:
-        """Whether this node, as a voter, stands by `proposed`."""
-        return self.voter.assents(proposed, proposer, self._gone, now)
+        proposal, self._proposal = self._proposal, None
+        if proposal is not None and delta.digest == proposal.view.digest:
+            return proposal, delta
+        return Proposal(apply(view, delta), {}), delta  # what another had begun

@@ -37,6 +37,7 @@ class Detector:
         self._gone: dict[NodeId, int] = {}  # member -> the incarnation proven gone
         self._since: dict[NodeId, float] = {}  # member -> when a view first named it
         self._members: dict[NodeId, Member] = {}
+        self._voters: dict[NodeId, float] = {}  # voter -> when its silence is noticed
 
     @property
     def observed(self) -> tuple[NodeId, ...]:
@@ -56,6 +57,11 @@ class Detector:
         self._due = {
             node: fresh if node in renewed else self._due.get(node, fresh) for node in watched
         }
+        self._voters = {
+            node: fresh if node in renewed else self._voters.get(node, fresh)
+            for node in view.voters
+            if node != me
+        }
         self._since = {node: now if node in renewed else self._since[node] for node in view.by_id}
         self._gone = {
             node: incarnation
@@ -68,6 +74,8 @@ class Detector:
         """`node` is alive: it spoke, or a link to it opened."""
         if node in self._due:
             self._due[node] = max(self._due[node], now + self._settings.suspect_after)
+        if node in self._voters:
+            self._voters[node] = max(self._voters[node], now + self._settings.suspect_after)
         self._gone.pop(node, None)
 
     def gone(self, node: NodeId) -> bool:
@@ -82,6 +90,10 @@ class Detector:
         """Whether the member `node` may still be settling in."""
         return now < self._since.get(node, now) + self._settings.grace
 
+    def missing(self, now: float) -> frozenset[NodeId]:
+        """Voters that have not been heard of late. They may not be this member's to accuse."""
+        return frozenset(node for node, due in self._voters.items() if due <= now)
+
     def proven_gone(self) -> frozenset[NodeId]:
         """Members whose process is proven gone, observed or not."""
         return frozenset(self._gone)
@@ -90,6 +102,7 @@ class Detector:
         """Our own loop was late: everyone watched gets two more beats."""
         until = now + 2 * self._settings.beat
         self._due = {node: max(due, until) for node, due in self._due.items()}
+        self._voters = {node: max(due, until) for node, due in self._voters.items()}
 
     def suspicions(self, now: float) -> tuple[Suspicion, ...]:
         """The observed members that are silent or gone."""

@@ -10,7 +10,7 @@ from dht.agreement import choose_voters
 from dht.dealing import deal_ids
 from dht.effects import Send
 from dht.ids import NodeId
-from dht.messages import Admitted, ViewNews
+from dht.messages import Admitted
 from dht.view import Member, MemberState, View
 
 if TYPE_CHECKING:
@@ -41,27 +41,28 @@ class Proposal(msgspec.Struct, frozen=True):
     view: View
     admissions: dict[NodeId, tuple[NodeId, int]]
 
-    def news(self, old: View, me: NodeId, dead: Collection[NodeId]) -> list[Effect]:
-        """What `me` tells of it: the view to all of it and of `old` who live, and who is let in."""
-        let_in = {you for you, _ in self.admissions.values()}
-        told = {**old.by_id, **self.view.by_id} if self.view is not old else ()
-        news = ViewNews(self.view)
-        untold = let_in.union(dead, (me,))
-        effects: list[Effect] = [Send(node, news) for node in told if node not in untold]
-        return effects + [
+    def welcome(self) -> list[Effect]:
+        """What those who are let in are told."""
+        return [
             Send(link, Admitted(you, incarnation, self.view))
             for link, (you, incarnation) in self.admissions.items()
         ]
 
 
 class Docket:
-    """Requests to the leader, kept until a view has answered them. Bounded: one a node."""
+    """Requests to the voters, kept until a view has answered them. Bounded: one a node.
 
-    def __init__(self, most_applicants: int) -> None:
+    They are repeated by whoever makes them: one that is not lapses after `life`
+    seconds. So a voter that does not lead may note them too, and never acts on
+    what is long settled.
+    """
+
+    def __init__(self, most_applicants: int, life: float) -> None:
         self._most_applicants = most_applicants
-        self._applicants: dict[str, Applicant] = {}  # by peer address: one process each
-        self._wishes: dict[NodeId, tuple[int, MemberState]] = {}
-        self._left: dict[NodeId, int] = {}
+        self._life = life
+        self._applicants: dict[str, tuple[float, Applicant]] = {}  # by peer address
+        self._wishes: dict[NodeId, tuple[float, int, MemberState]] = {}
+        self._left: dict[NodeId, tuple[float, int]] = {}
         # Applicant's address -> what it was dealt. A proposal that is made again is the
         # same then, and the votes that are on their way still count.
         self._dealt: dict[str, tuple[int, NodeId]] = {}
@@ -69,35 +70,44 @@ class Docket:
     def __bool__(self) -> bool:
         return bool(self._applicants or self._wishes or self._left)
 
-    def apply(self, applicant: Applicant) -> None:
+    def apply(self, applicant: Applicant, now: float) -> None:
         """`applicant` wants in. With too many waiting it is ignored: it asks again."""
         peer = applicant.member.peer
         if peer in self._applicants or len(self._applicants) < self._most_applicants:
-            self._applicants[peer] = applicant
+            self._applicants[peer] = now + self._life, applicant
 
-    def wish(self, node: NodeId, incarnation: int, state: MemberState) -> None:
+    def wish(self, node: NodeId, incarnation: int, state: MemberState, now: float) -> None:
         """The member `node` wants to be listed as `state`."""
-        self._wishes[node] = (incarnation, state)
+        self._wishes[node] = now + self._life, incarnation, state
 
-    def left(self, node: NodeId, incarnation: int) -> None:
+    def left(self, node: NodeId, incarnation: int, now: float) -> None:
         """The member `node` has handed everything over."""
-        self._left[node] = incarnation
+        self._left[node] = now + self._life, incarnation
 
-    def clear(self) -> None:
-        """Forget everything: another leads, and will be asked."""
-        self._applicants.clear()
-        self._wishes.clear()
-        self._left.clear()
-        self._dealt.clear()
+    def expire(self, now: float) -> None:
+        """Forget what has not been repeated."""
+        if self:
+            self._applicants = {key: each for key, each in self._applicants.items() if each[0] > now}
+            self._wishes = {key: each for key, each in self._wishes.items() if each[0] > now}
+            self._left = {key: each for key, each in self._left.items() if each[0] > now}
 
     def settle(self, view: View) -> None:
         """Drop the requests that `view` has answered, or made void."""
+        self._applicants = {
+            peer: (until, applicant)
+            for peer, (until, applicant) in self._applicants.items()
+            if not _lists(view, view.by_peer.get(peer), applicant.member.incarnation)
+        }
         self._wishes = {
-            node: (incarnation, state)
-            for node, (incarnation, state) in self._wishes.items()
+            node: (until, incarnation, state)
+            for node, (until, incarnation, state) in self._wishes.items()
             if _lists(view, node, incarnation) and state in _NEXT_STATES[view.by_id[node].state]
         }
-        self._left = {n: number for n, number in self._left.items() if _lists(view, n, number)}
+        self._left = {
+            node: (until, incarnation)
+            for node, (until, incarnation) in self._left.items()
+            if _lists(view, node, incarnation)
+        }
         self._dealt.clear()
 
     def propose(
@@ -109,7 +119,7 @@ class Docket:
         `view` lists already is told so without a new view.
         """
         members = {node: member for node, member in view.by_id.items() if node not in dead}
-        for node, incarnation in self._left.items():
+        for node, (_, incarnation) in self._left.items():
             if _lists(view, node, incarnation):
                 members.pop(node, None)
         self._grant_wishes(members)
@@ -121,7 +131,7 @@ class Docket:
         return Proposal(view.successor(members, voters), admissions)
 
     def _grant_wishes(self, members: dict[NodeId, Member]) -> None:
-        for node, (incarnation, state) in self._wishes.items():
+        for node, (_, incarnation, state) in self._wishes.items():
             member = members.get(node)
             if (
                 member is not None
@@ -136,7 +146,7 @@ class Docket:
         by_peer = {member.peer: member for member in members.values()}
         admissions: dict[NodeId, tuple[NodeId, int]] = {}
         to_deal: list[Applicant] = []
-        for applicant in self._applicants.values():
+        for _, applicant in self._applicants.values():
             new = applicant.member
             old = by_peer.get(new.peer)
             if old is not None and old.incarnation == new.incarnation:
@@ -170,14 +180,19 @@ class Docket:
         return node if incarnation == new.incarnation and node not in members else None
 
 
-def _lists(view: View, node: NodeId, incarnation: int) -> bool:
-    member = view.get(node)
+def _lists(view: View, node: NodeId | None, incarnation: int) -> bool:
+    member = view.by_id.get(node) if node is not None else None
     return member is not None and member.incarnation == incarnation
 
 
 def _keep_one_active(members: dict[NodeId, Member], view: View, leader: NodeId) -> None:
-    """A view without ACTIVE members has no homes: its leader, who makes it, stays or becomes so."""
-    if leader in members and all(m.state is not MemberState.ACTIVE for m in members.values()):
-        before = view.by_id[leader]
-        if before.state is not MemberState.LEAVING:
-            members[leader] = before.with_state(MemberState.ACTIVE)
+    """A view without ACTIVE members has no homes and no voters: somebody stays, or becomes so.
+
+    The leader, who makes it, or else who was a member before; with nobody such
+    left the leader itself, though it wanted to go.
+    """
+    if any(member.state is MemberState.ACTIVE for member in members.values()):
+        return
+    old = (node for node, member in members.items() if _lists(view, node, member.incarnation))
+    keeper = leader if leader in members else next(old, leader)
+    members[keeper] = view.by_id[keeper].with_state(MemberState.ACTIVE)

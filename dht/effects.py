@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from dht.ballots import Memory
 from dht.ids import NodeId
 from dht.view import View
 
@@ -52,7 +53,7 @@ class IdentityDealt(Effect, frozen=True):
     itself under a random id first. On this effect the driver, before it
     performs the next one:
 
-    1. writes the id to the state directory, if there is one;
+    1. keeps the id for the ``Keep`` that follows, if there is a state directory;
     2. uses the id in every hello from now on, dialled or accepted;
     3. closes every link (peers know them by the old id) without reporting
        ``link_closed``: the engine has forgotten them. Links open again as
@@ -63,6 +64,23 @@ class IdentityDealt(Effect, frozen=True):
     """
 
     id: NodeId
+
+
+class Keep(Effect, frozen=True):
+    """Write `memory` to the state directory, so that it survives a power cut.
+
+    Then call ``RingEngine.kept(serial)``: what this node has promised as a voter
+    is said only then. Later ones replace earlier ones; they may be skipped, but
+    never written in another order. If it cannot be written, call nothing: this
+    node does not vote then. It comes only where the engine was made `durable`.
+
+    With `first` it is about a ring that the process is new to: it is written, and
+    the id with it, before the next effect is performed.
+    """
+
+    serial: int
+    memory: Memory
+    first: bool = False
 
 
 class ViewInstalled(Effect, frozen=True):

@@ -14,6 +14,10 @@ altogether: a node known to both would have to pledge twice. So nodes started
 in any order with one seed in common, which all of them know, found one ring.
 A seeker whose link broke still counts for a while, unless its process is
 proven gone: it may be the one that has just founded.
+
+Who remembers a ring, from an earlier life or because it was struck off, founds no
+other beside it. Where a majority of the ring's latest voters seek together they go
+on with that ring, through its own ballots (`dht.refounding`); until then they wait.
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from dht.ballots import Electorate
 from dht.contact import Contact
 from dht.messages import Seeking
 
@@ -80,6 +85,14 @@ class Founding:
         if node is not None:
             self._seekers.pop(node, None)
 
+    def link_of(self, member: Member) -> NodeId | None:
+        """The id under which the seeker that `member` lists is linked; None: it is none of them."""
+        for node, each in self._seekers.items():
+            said = each.said.member
+            if (said.peer, said.incarnation) == (member.peer, member.incarnation):
+                return node
+        return None
+
     def start_over(self) -> None:
         """Forget the others."""
         self._seekers.clear()
@@ -115,9 +128,11 @@ class Founding:
             return unknown[: self._settings.seekers]
         return [contact for contact in unknown if contact.id == lowest]
 
-    def founders(self, me: Member, now: float) -> list[Seeking] | None:
+    def founders(
+        self, me: Member, remembers: Electorate | None, now: float
+    ) -> list[Seeking] | None:
         """The others to found with now, or None if this node is not to found (yet)."""
-        group = self._founding_group(me.id, now)
+        group = self._founding_group(me.id, remembers, now)
         if group != self._group:
             self._group, self._group_since = group, now
         if not group or now < self._group_since + self._settings.settle:
@@ -129,10 +144,35 @@ class Founding:
         """Since when the group that this node would found with has not changed; None: no group."""
         return self._group_since if self._group else None
 
-    def _founding_group(self, me: NodeId, now: float) -> frozenset[NodeId]:
+    def electorate(self, me: NodeId, remembers: Electorate | None) -> Electorate | None:
+        """Who decides on the ring that the seekers remember; None: they remember none.
+
+        Of several electorates the latest counts. It has no voters where it cannot
+        decide: a majority of it is not here, or the seekers remember several rings.
+        """
+        memories = {node: each.said.remembers for node, each in self._seekers.items()}
+        memories[me] = remembers
+        known = [each for each in memories.values() if each is not None]
+        if not known:
+            return None
+        latest = max(known, key=lambda each: each.number)
+        here = sum(
+            memories.get(node) is not None and memories[node].ring == latest.ring  # type: ignore[union-attr]
+            for node, _ in latest.voters
+        )
+        if len({each.ring for each in known}) > 1 or here < latest.majority:
+            return Electorate(latest.ring, latest.number, ())
+        return latest
+
+    def _founding_group(
+        self, me: NodeId, remembers: Electorate | None, now: float
+    ) -> frozenset[NodeId]:
         self._expire(now)
         group = frozenset((me, *self._seekers))
-        if len(group) < self.expect or self._knows_ring(now) or min(group) != me:
+        if self._knows_ring(now) or min(group) != me:
+            return frozenset()
+        electorate = self.electorate(me, remembers)
+        if len(group) < self.expect if electorate is None else not electorate.voters:
             return frozenset()
         for each in self._seekers.values():
             known = all(contact.id in group for contact in each.said.known)

@@ -1,24 +1,25 @@
-"""What a member does: beat, watch its neighbours, accuse, wish, and lead if it must."""
+"""What a member does: beat, watch its neighbours, accuse, wish, and vote or lead if it must."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dht.agreement import seniority
+from dht.agreement import deputies, leader_of
 from dht.contact import Contact
 from dht.council import Council
 from dht.detector import Detector
 from dht.docket import Applicant
 from dht.effects import Send
+from dht.leases import Lease as LeaseTerm
 from dht.messages import (
+    Accepted,
     Accuse,
-    Assent,
     Heartbeat,
+    Lease,
     Left,
-    Propose,
-    PullView,
+    Promise,
     Redirect,
-    ViewNews,
+    Refused,
     Wish,
 )
 from dht.view import MemberState
@@ -32,43 +33,68 @@ if TYPE_CHECKING:
     from dht.messages import RingMessage, Seeking, Suspicion
     from dht.settings import RingSettings
     from dht.view import Member, View
-
-_TOLD_OF_SUSPICIONS = 5  # the most senior members, any of which may have to lead
+    from dht.voter import Voter
 
 
 class Membership:
-    """One process's time as a member, from the view that first lists it on."""
+    """One process's time as a member, from the view that first lists it on.
+
+    `voter`: the process's own, which may be asked to vote.
+    """
 
     def __init__(
-        self, me: Member, view: View, rng: Random, settings: RingSettings, now: float
+        self,
+        me: Member,
+        view: View,
+        voter: Voter,
+        rng: Random,
+        settings: RingSettings,
+        now: float,
     ) -> None:
         self.me = me
         self.view = view
-        self.peers: dict[str, NodeId] = {}  # the members by their addresses
         self.council = Council(rng, settings)
+        self.lease = LeaseTerm(settings.lease)
+        self._settings = settings
+        self._voter = voter
         self._detector = Detector(settings)
         self._named_any = False  # whether the last Accuse did
         self._leaving = False
         self._handed_over = False
+        self._wish_since: tuple[float, MemberState] | None = None
+        self._since = now
         self.install(view, now)
 
     def install(self, view: View, now: float) -> None:
         """Go on from `view`, which lists this process."""
         self.view = view
         self.me = view.by_id[self.me.id]
-        self.peers = {member.peer: member.id for member in view.members}
         self._detector.install(view, self.me.id, now)
         self.council.install(view)
+        self.lease.install(view)
+
+    def is_frozen(self, now: float) -> bool:
+        """Whether no majority of voters has answered this member for some time."""
+        return now >= max(self.lease.until, self._since) + self._settings.frozen_after
 
     # -- time ---------------------------------------------------------------------------
 
     def beat(self, now: float) -> list[Effect]:
         """Everything that is said again every beat."""
-        heartbeat = self.heartbeat()
-        effects: list[Effect] = [Send(node, heartbeat) for node in self._detector.observed]
+        effects = self.tell_beat(now)
         effects += self.speak_up(now)
-        effects += self.council.ask()
+        effects += self.council.campaign.ask()
         return effects + self._tell_wish(now)
+
+    def tell_beat(self, now: float) -> list[Effect]:
+        """A heartbeat for everyone who watches over this member."""
+        heartbeat = self.heartbeat(now)
+        told = dict.fromkeys((*self._detector.observed, *self.view.voters))
+        return [Send(node, heartbeat) for node in told]
+
+    def grant_own(self, now: float) -> list[Effect]:
+        """The heartbeat of a member that is the only voter, to itself."""
+        return [Send(self.me.id, self.heartbeat(now))]
 
     def speak_up(self, now: float) -> list[Effect]:
         """Accuse whom this member suspects, and weigh what all have said."""
@@ -77,18 +103,15 @@ class Membership:
         if not suspicions and not self._named_any:
             return []
         self._named_any = bool(suspicions)
-        absent = self.council.absent | {self.me.id}
-        told = [node for node in seniority(self.view) if node not in absent]
         accuse = Accuse(self.view.number, suspicions)
-        return [Send(node, accuse) for node in told[:_TOLD_OF_SUSPICIONS]]
+        return [Send(node, accuse) for node in self._deputies() if node != self.me.id]
 
     def next_deadline(self, now: float) -> float | None:
         """When a view is to be decided, or a silence becomes suspect."""
-        poll = self.council.poll
         times = (
             self.council.decide_at,
             self._detector.next_deadline(now),
-            poll.deadline if poll is not None and poll.deadline > now else None,
+            self.council.campaign.next_deadline(now),
         )
         return min((time for time in times if time is not None), default=None)
 
@@ -97,13 +120,13 @@ class Membership:
         self._detector.excuse(now)
 
     def lead(self, now: float) -> list[Effect]:
-        """Propose a view, if this member leads and one is due."""
+        """Propose a view, if it is this member's turn and one is due."""
         if self.council.decide_at is None or self.council.decide_at > now:
             return []
         self._consider(now)
-        if self.council.decide_at is None:
+        if self.council.decide_at is None or self.council.decide_at > now:
             return []
-        return self.council.propose(self.view, self.me.id, now)
+        return self.council.propose(self.view, self.me, now, unresolved=self._is_unresolved(now))
 
     # -- what is seen of the others -------------------------------------------------------
 
@@ -115,14 +138,14 @@ class Membership:
         """Whether this member observes `node`."""
         return node in self._detector.observed
 
-    def heartbeat(self) -> Heartbeat:
+    def heartbeat(self, now: float) -> Heartbeat:
         """What this member tells of its view."""
-        return Heartbeat(self.view.ring, self.view.number, self.view.digest)
+        return Heartbeat(self.view.ring, self.view.number, self.view.digest, now)
 
     def link_opened(self, node: NodeId, peer: str, now: float) -> list[Effect]:
         """`node` lives, and listens at `peer`."""
         self._detector.heard(node, now)
-        displaced = self.peers.get(peer, node)
+        displaced = self.view.by_peer.get(peer, node)
         if displaced != node and not self._detector.is_new(displaced, now):
             # Two processes cannot listen at one address: the member's has ended. (A new
             # member may still be presenting itself under the id that it had before.)
@@ -136,66 +159,56 @@ class Membership:
     # -- what is said by the others ---------------------------------------------------------
 
     def receive(self, sender: NodeId, message: RingMessage, now: float) -> list[Effect]:
-        """What a member says; from any other sender only a heartbeat is answered."""
+        """What a member says; nobody else has a say."""
+        if sender not in self.view:
+            return []
+        effects: list[Effect] = []
         match message:
-            case Heartbeat():
-                return self._receive_heartbeat(sender, message, now)
-            case _ if sender not in self.view:
-                return []
+            case Heartbeat() if message.ring == self.view.ring:
+                effects = self._voter.grant(sender, message, self.view, self.council.dead, now)
+            case Lease():
+                self.lease.answered(sender, message.number, message.sent)
             case Accuse():
-                self.council.accuse(sender, message.suspicions, now)
+                self.council.accusations.record(sender, message.suspicions, now)
             case Wish():
-                self.council.docket.wish(sender, message.incarnation, message.state)
+                self.council.docket.wish(sender, message.incarnation, message.state, now)
             case Left():
-                self.council.docket.left(sender, message.incarnation)
-            case Assent() if self.council.poll is not None:
-                self.council.poll.count(sender, message.digest, now)
-            case Propose():
-                return self._receive_proposal(sender, message.view, now)
+                self.council.docket.left(sender, message.incarnation, now)
+            case Promise() | Accepted() | Refused():
+                effects = self.council.campaign.receive(sender, message, now)
         self._detector.heard(sender, now)
-        self._consider(now)
-        return []
+        if type(message) not in {Heartbeat, Lease}:
+            self._consider(now)
+        return effects
 
     def receive_seeking(
         self, sender: NodeId, seeking: Seeking, links: Collection[NodeId], now: float
     ) -> list[Effect]:
-        """A node wants in: the leader notes it, anyone tells it who leads."""
+        """A node wants in: a voter notes it, anyone tells it whom to ask."""
         effects: list[Effect] = []
         listed = self.view.get(sender)
         if listed is not None and listed.incarnation < seeking.member.incarnation:
             effects += self.gone(sender, now)  # restarted, faster than anyone noticed
-        leader = self.council.leader(self.view)
-        if leader is None:
-            return effects
-        contact = Contact(leader, self.view.by_id[leader].peer)
-        effects.append(Send(sender, Redirect(self.view.ring, contact)))
-        tenant = self.peers.get(seeking.member.peer, sender)
-        if leader == self.me.id and (tenant == sender or tenant not in links):
-            self.council.docket.apply(Applicant(sender, seeking.member, seeking.keeps_id))
+        for voter in self._to_ask(now):
+            contact = Contact(voter, self.view.by_id[voter].peer)
+            effects.append(Send(sender, Redirect(self.view.ring, contact)))
+        tenant = self.view.by_peer.get(seeking.member.peer, sender)
+        if self.me.id in self._deputies() and (tenant == sender or tenant not in links):
+            applicant = Applicant(sender, seeking.member, seeking.keeps_id)
+            self.council.docket.apply(applicant, now)
             self._consider(now)
         return effects
 
-    def _receive_heartbeat(self, sender: NodeId, message: Heartbeat, now: float) -> list[Effect]:
-        if message.ring != self.view.ring:
-            return []
-        self._detector.heard(sender, now)
-        theirs, mine = (message.number, message.digest), (self.view.number, self.view.digest)
-        if theirs > mine:
-            return [Send(sender, PullView())]
-        if theirs < mine:  # it may not be a member any more, and not know
-            return [Send(sender, ViewNews(self.view))]
-        return []
+    def _deputies(self) -> tuple[NodeId, ...]:
+        """Who may have to propose a view, this member itself perhaps among them."""
+        return deputies(self.view, self.council.absent)
 
-    def _receive_proposal(self, sender: NodeId, proposed: View, now: float) -> list[Effect]:
-        if proposed.ring != self.view.ring or self.me.id not in self.view.voters:
-            return []
-        if proposed.number <= self.view.number:
-            return [Send(sender, ViewNews(self.view))]
-        if proposed.number > self.view.number + 1:
-            return [Send(sender, PullView())]
-        if not self.council.assents(proposed, sender, now):
-            return []
-        return [Send(sender, Assent(proposed.digest))]
+    def _to_ask(self, now: float) -> tuple[NodeId, ...]:
+        """The leader; where that is this member, and it cannot lead, all other deputies too."""
+        leader = leader_of(self.view, self.council.absent)
+        if leader is None or (leader == self.me.id and self.is_frozen(now)):
+            return self._deputies()
+        return (leader,)
 
     # -- leaving --------------------------------------------------------------------------
 
@@ -222,13 +235,26 @@ class Membership:
         elif state is MemberState.JOINING:
             wish = Wish(incarnation, MemberState.ACTIVE)
         else:
+            self._wish_since = None
             return []
-        leader = self.council.leader(self.view)
-        if leader == self.me.id:
-            return self.receive(self.me.id, wish, now)
-        return [] if leader is None else [Send(leader, wish)]
+        if self._wish_since is None or self._wish_since[1] is not state:
+            self._wish_since = now, state
+        told = self._deputies()
+        if now < self._wish_since[0] + self._settings.wish_patience:
+            told = told[:1]
+        return [Send(node, wish) for node in told]
+
+    def _is_unresolved(self, now: float) -> bool:
+        since = self._voter.unresolved_since()
+        return since is not None and now >= since + self._settings.unresolved
 
     def _consider(self, now: float) -> None:
         self.council.consider(
-            self.view, self.me.id, self.suspicions(now), self._detector.proven_gone(), now
+            self.view,
+            self.me.id,
+            self.suspicions(now),
+            self._detector.missing(now),
+            self._detector.proven_gone(),
+            now,
+            unresolved=self._is_unresolved(now),
         )

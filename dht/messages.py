@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import msgspec
 
+from dht.ballots import Ballot, Electorate
 from dht.contact import Contact
+from dht.delta import Delta
 from dht.ids import WireId
 from dht.view import Member, MemberState, View
 
@@ -36,13 +38,15 @@ class Seeking(msgspec.Struct, frozen=True, array_like=True, tag=3):
 
     `keeps_id`: the id was dealt before and kept; otherwise a better one may be
     dealt. `pledge`: the node whose view 1 it would accept, empty for none.
-    `known`: the others that it knows to be seeking too.
+    `known`: the others that it knows to be seeking too. `remembers`: the latest
+    decision that it would have a vote on, or knows of, from an earlier life.
     """
 
     member: Member
     keeps_id: bool
     pledge: bytes
     known: tuple[Contact, ...]
+    remembers: Electorate | None = None
 
 
 class Redirect(msgspec.Struct, frozen=True, array_like=True, tag=4):
@@ -68,33 +72,91 @@ class Admitted(msgspec.Struct, frozen=True, array_like=True, tag=5):
 
 
 class Heartbeat(msgspec.Struct, frozen=True, array_like=True, tag=6, gc=False):
-    """Every beat, to the nodes that observe the sender."""
+    """Every beat, to the nodes that observe the sender and to the voters.
+
+    `sent`: the sender's clock, seconds; a voter's `Lease` says it again.
+    """
 
     ring: bytes
     number: int
     digest: bytes
+    sent: float
+
+
+class Lease(msgspec.Struct, frozen=True, array_like=True, tag=16, gc=False):
+    """Voter -> member: I strike you off no sooner than a lease after your heartbeat `sent`."""
+
+    number: int
+    sent: float
 
 
 class PullView(msgspec.Struct, frozen=True, array_like=True, tag=7, gc=False):
-    """Your heartbeat says that you have a better view than mine: send it."""
+    """Your heartbeat says that you have a better view than mine, `number`: send it."""
+
+    number: int
+    digest: bytes
 
 
 class ViewNews(msgspec.Struct, frozen=True, array_like=True, tag=8):
-    """A view, from its leader to all, or from anyone who was asked."""
+    """A whole view, for who cannot be told the difference."""
 
     view: View
 
 
-class Propose(msgspec.Struct, frozen=True, array_like=True, tag=12):
-    """Leader -> voters of the view before: let this be the next view."""
+class ViewDeltas(msgspec.Struct, frozen=True, array_like=True, tag=17):
+    """What leads from the receiver's view to the sender's, step by step.
 
-    view: View
+    `depth`: the receiver passes it on to the members that share at least so many
+    leading bits with it; none where it is `ID_BITS`.
+    """
+
+    deltas: tuple[Delta, ...]
+    depth: int
 
 
-class Assent(msgspec.Struct, frozen=True, array_like=True, tag=13, gc=False):
-    """Voter -> leader: to the view with this digest, and to no other for a while."""
+# -- voting: see `dht.voting` -----------------------------------------------------
 
-    digest: bytes
+
+class Prepare(msgspec.Struct, frozen=True, array_like=True, tag=12, gc=False):
+    """Proposer -> voter, phase 1: promise me `ballot`."""
+
+    electorate: Electorate
+    ballot: Ballot
+
+
+class Promise(msgspec.Struct, frozen=True, array_like=True, tag=13):
+    """Voter -> proposer: nothing below `ballot` from now on; I have `accepted` this before."""
+
+    number: int
+    ballot: Ballot
+    accepted: Ballot
+    delta: Delta | None
+
+
+class Accept(msgspec.Struct, frozen=True, array_like=True, tag=14):
+    """Proposer -> voter, phase 2: let `delta` lead to the next view."""
+
+    electorate: Electorate
+    ballot: Ballot
+    delta: Delta
+
+
+class Accepted(msgspec.Struct, frozen=True, array_like=True, tag=15, gc=False):
+    """Voter -> proposer: I have accepted what you asked me to under `ballot`."""
+
+    number: int
+    ballot: Ballot
+
+
+class Refused(msgspec.Struct, frozen=True, array_like=True, tag=18, gc=False):
+    """Voter -> proposer: not `ballot`, I have promised a greater one."""
+
+    number: int
+    ballot: Ballot
+    promised: Ballot
+
+
+# -- keeping watch ------------------------------------------------------------------
 
 
 class Suspicion(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -132,10 +194,15 @@ RingMessage = (
     | Redirect
     | Admitted
     | Heartbeat
+    | Lease
     | PullView
     | ViewNews
-    | Propose
-    | Assent
+    | ViewDeltas
+    | Prepare
+    | Promise
+    | Accept
+    | Accepted
+    | Refused
     | Accuse
     | Wish
     | Left

@@ -5,22 +5,34 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dht.agreement import choose_voters
+from dht.ballots import electorate_after
 from dht.dealing import deal_ids
 from dht.effects import Send
 from dht.errors import RemoteProtocolError
 from dht.founding import Founding
-from dht.messages import Admitted, FoundNodes, Redirect, Seeking
+from dht.messages import (
+    Accepted,
+    Admitted,
+    FoundNodes,
+    Promise,
+    Redirect,
+    Refused,
+    Seeking,
+)
+from dht.refounding import Refounding
 from dht.view import MemberState, View
 
 if TYPE_CHECKING:
     from random import Random
 
+    from dht.ballots import Electorate
     from dht.discovery import Discovery
     from dht.effects import Effect
     from dht.ids import NodeId
     from dht.messages import RingMessage
     from dht.settings import RingSettings
     from dht.view import Member
+    from dht.voter import Voter
 
 _RING_ID_BYTES = 16
 
@@ -36,8 +48,11 @@ class Seeker:
         settings: RingSettings,
         *,
         keeps_id: bool,
+        voter: Voter,
     ) -> None:
         self.keeps_id = keeps_id
+        self._voter = voter
+        self._refounding = Refounding(rng, settings)
         self.founding = Founding(expect, settings)
         self._discovery = discovery
         self._rng = rng
@@ -47,13 +62,15 @@ class Seeker:
     def seeking(self, me: Member, now: float) -> Seeking:
         """What this node tells of itself."""
         pledge = self.founding.pledge(me.id, now)
-        return Seeking(me, self.keeps_id, pledge, self.founding.known(now))
+        known = self.founding.known(now)
+        return Seeking(me, self.keeps_id, pledge, known, self._voter.remembers)
 
     def beat(self, me: Member, now: float) -> list[Effect]:
         """Tell everyone, dial who is missing, crawl on."""
         seeking = self.seeking(me, now)
         self._said = (seeking.pledge, frozenset(each.id for each in seeking.known))
         effects: list[Effect] = [Send(node, seeking) for node in self._discovery.links]
+        effects += self._refounding.ask()
         for contact in self.founding.strangers(me.id, now):
             effects += self._discovery.dial(contact.peer, now)
         return effects + self._discovery.crawl(now)
@@ -68,6 +85,8 @@ class Seeker:
         """An answer to what this node asked, or the talk of a member."""
         if isinstance(message, FoundNodes):
             return self._discovery.found(sender, message.contacts, now)
+        if isinstance(message, Promise | Accepted | Refused):
+            return self._refounding.receive(sender, message, now)
         self.founding.ring_seen(sender, now)  # only members say anything else
         if isinstance(message, Redirect) and message.leader.id not in self._discovery.links:
             return self._discovery.dial(message.leader.peer, now)
@@ -86,42 +105,66 @@ class Seeker:
             raise RemoteProtocolError(msg)
         return mine
 
-    def found(self, me: Member, now: float) -> tuple[View, list[Effect]] | None:
-        """View 1 and the news of it, if this node is to make it now."""
+    def found(self, me: Member, now: float) -> tuple[View | None, list[Effect]]:
+        """A ring's first view where this node is to make it now, or to have it voted on."""
         before = self.founding.settling_since
-        others = self.founding.founders(me, now)
+        others = self.founding.founders(me, self._voter.remembers, now)
         since = self.founding.settling_since
         if since is not None and since != before:
             self._discovery.hurry()
         if others is None or since is None or not self._discovery.all_tried(since):
-            return None
-        return self.make_view(me, others)
+            return None, []
+        electorate = self.founding.electorate(me.id, self._voter.remembers)
+        view = self.make_view(me, others, electorate)
+        if electorate is None:
+            return view, []
+        return None, self._refounding.propose(electorate, me, view, now)
+
+    def decision(self, now: float) -> View | None:
+        """The whole view that a remembered ring's voters have chosen, once."""
+        delta = self._refounding.take_chosen()
+        if delta is not None and delta.base:
+            self._voter.acceptor.advance(electorate_after(delta), now)
+        elif delta is not None:
+            voters = tuple(node for node, _ in delta.voters)
+            return View(delta.number, delta.ring, delta.changed, voters)
+        return None
+
+    def welcome(self, me: Member, view: View) -> list[Effect]:
+        """Tell the other seekers that `view` lists."""
+        links = ((member, self.founding.link_of(member)) for member in view.members)
+        return [
+            Send(link, Admitted(member.id, member.incarnation, view))
+            for member, link in links
+            if link is not None and link != me.id
+        ]
 
     def next_deadline(self) -> float | None:
         """When this node can found, if nothing comes between; not while a seed is to be tried."""
         since = self.founding.settling_since
         if since is None or not self._discovery.all_tried(since):
             return None
-        return since + self._settle
+        candidate = self._refounding.candidate
+        if candidate is not None:
+            return candidate.deadline
+        return max(since + self._settle, self._refounding.not_before)
 
-    def make_view(self, me: Member, others: list[Seeking]) -> tuple[View, list[Effect]]:
-        """View 1 of this node and `others`: all ACTIVE, with new ids for those who keep none."""
+    def make_view(
+        self, me: Member, others: list[Seeking], electorate: Electorate | None = None
+    ) -> View:
+        """A ring's first view, or where `electorate` decides on a ring's next, that one.
+
+        This node and `others`: all ACTIVE, with new ids for those who keep none.
+        """
         members = {me.id: me}
-        links = {me.id: me.id}
         for seeking in others:
             if seeking.keeps_id and seeking.member.id not in members:
                 members[seeking.member.id] = seeking.member
-                links[seeking.member.id] = seeking.member.id
         rest = [seeking.member for seeking in others if seeking.member.id not in members]
         dealt = deal_ids(members, len(rest), self._rng)
         for node, member in zip(dealt, rest, strict=True):
             members[node] = member.renamed(node)
-            links[node] = member.id
         active = [members[node].with_state(MemberState.ACTIVE) for node in sorted(members)]
-        ring = self._rng.randbytes(_RING_ID_BYTES)
-        view = View(1, ring, tuple(active), choose_voters(active, ()))
-        return view, [
-            Send(links[member.id], Admitted(member.id, member.incarnation, view))
-            for member in active
-            if member.id != me.id
-        ]
+        ring = electorate.ring if electorate is not None else self._rng.randbytes(_RING_ID_BYTES)
+        number = electorate.number if electorate is not None else 1
+        return View(number, ring, tuple(active), choose_voters(active, ()))

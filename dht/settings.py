@@ -15,12 +15,21 @@ class RingSettings(msgspec.Struct, frozen=True):
     grace: float = 1.5  # a member that is new to an observer may still be dialling
     own_lag: float = 0.1  # a loop this late accuses nobody: its own pause is the likelier cause
     accusation_life: float = 0.7  # an accusation that is not repeated lapses
+    deltas: int = 64  # latest steps between views that are kept for who is behind
 
     # -- deciding
     batch: float = 0.05  # several deaths or joins close together make one view
-    view_gap: float = 0.02  # the least time between two views of one leader
-    poll: float = 0.4  # the leader waits so long for a majority's assent, then asks anew
-    assent_life: float = 1.0  # a voter stands by its assent: longer than any poll is open
+    gather: float = 0.2  # so do those that fall silent together: beats come at different times
+    view_gap: float = 0.02  # the least time between two proposals of one voter
+    turn: float = 1.0  # a voter waits so long for each that is more senior to do it
+    poll: float = 1.5  # a ballot that is not won by then is given up; longer than any lease
+    ballot_pause: tuple[float, float] = (0.05, 0.25)  # before the next ballot, drawn
+    unresolved: float = 0.5  # a voter finishes what it has accepted and not seen decided
+    request_life: float = 1.0  # a request to a voter that is not repeated lapses
+    wish_patience: float = 1.0  # then a wish goes to every voter, not to the leader alone
+    lease: float = 0.8  # see `dht.leases`: four beats, so that one may be late and one lost
+    bar_life: float = 1.6  # whom a voter is asked to strike off gets no lease for so long
+    frozen_after: float = 1.0  # without a lease for so long, a member says that it is frozen
     leave_patience: float = 2.0  # a leaver whom no leader answers goes all the same
 
     # -- founding and finding

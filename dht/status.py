@@ -13,8 +13,8 @@ from dht.view import Member
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from dht.council import Council
     from dht.discovery import Discovery
+    from dht.membership import Membership
     from dht.messages import Suspicion
     from dht.view import View
 
@@ -32,7 +32,9 @@ class RingStatus(msgspec.Struct, frozen=True):
     leader: NodeId | None
     suspected: tuple[NodeId, ...]  # by this node itself
     dead: tuple[NodeId, ...]  # by verdict; a view without them is due
-    frozen: bool  # this side of the ring has no majority of voters: no view can be decided
+    leased: bool  # a majority of voters stands by this node: what it is home to, it may confirm
+    frozen: bool  # no majority of voters has answered for some time: no view can be decided
+    accused: tuple[tuple[NodeId, tuple[NodeId, ...]], ...]  # who, and by whom, as far as told here
     links: int
     seekers: int  # nodes without a ring that this one knows of, itself left out
     contacts: int  # in the k-buckets
@@ -42,15 +44,17 @@ def describe(
     me: Member,
     view: View | None,
     suspected: Iterable[Suspicion],
-    council: Council | None,
+    member: Membership | None,
     discovery: Discovery,
     seekers: int,
+    now: float,
 ) -> RingStatus:
-    """The status of a node; `council` is None unless it is a member."""
+    """The status of a node; `member` is None unless a view lists it."""
+    council = member.council if member else None
     absent = council.absent if council else ()
     return RingStatus(
         me=me,
-        in_ring=council is not None,
+        in_ring=member is not None,
         ring=view.ring if view else b"",
         number=view.number if view else 0,
         digest=view.digest if view else b"",
@@ -59,7 +63,9 @@ def describe(
         leader=leader_of(view, absent) if view else None,
         suspected=tuple(each.node for each in suspected),
         dead=tuple(sorted(council.dead)) if council else (),
-        frozen=council is not None and council.frozen,
+        leased=member is not None and member.lease.is_held(now),
+        frozen=member is not None and member.is_frozen(now),
+        accused=council.accusations.summary(now) if council else (),
         links=len(discovery.links),
         seekers=seekers,
         contacts=len(discovery.table),

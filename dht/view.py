@@ -50,6 +50,7 @@ class View(msgspec.Struct, frozen=True, array_like=True, dict=True):
     ring: bytes
     members: tuple[Member, ...]
     voters: tuple[WireId, ...] = ()  # the most senior first; the first live one leads
+    former: bytes = b""  # the ring that an operator gave up for this one (`ring recover`)
 
     @cached_property
     def digest(self) -> bytes:
@@ -65,6 +66,11 @@ class View(msgspec.Struct, frozen=True, array_like=True, dict=True):
         """The members that may be home to a slot, sorted by id."""
         return tuple(m for m in self.members if m.state is MemberState.ACTIVE)
 
+    @cached_property
+    def by_peer(self) -> dict[str, NodeId]:
+        """The members by the addresses at which other nodes link to them."""
+        return {member.peer: member.id for member in self.members}
+
     def get(self, node: NodeId) -> Member | None:
         return self.by_id.get(node)
 
@@ -76,4 +82,5 @@ class View(msgspec.Struct, frozen=True, array_like=True, dict=True):
     ) -> View:
         """View number + 1 of the same ring with these members."""
         ordered = tuple(members[node] for node in sorted(members))
-        return View(self.number + 1, self.ring, ordered, self.voters if voters is None else voters)
+        chosen = self.voters if voters is None else voters
+        return View(self.number + 1, self.ring, ordered, chosen, self.former)

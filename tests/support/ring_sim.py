@@ -2,7 +2,12 @@
 
 A link delivers in order; loss is a delay (the kernel sends again). A killed
 process resets its links and refuses connections; a hung one accepts and says
-nothing; a cut holds everything back.
+nothing; a cut, of one direction or both, holds everything back. `Chaos` adds what
+TCP keeps from us, so that nothing in the engines leans on it: messages that are
+dropped, repeated and delivered out of order.
+
+A process may have a disk (`durable`): writes take a moment, and what has not
+been written when it dies is gone.
 """
 
 from __future__ import annotations
@@ -11,13 +16,14 @@ from collections import deque
 from heapq import heappop, heappush
 from itertools import count
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from dht.effects import Departed, Dial, Hangup, IdentityDealt, Send, ViewInstalled
+from dht.effects import Departed, Dial, Hangup, IdentityDealt, Keep, Send, ViewInstalled
+from dht.ballots import Memory  # noqa: TC001 - a field of a struct
 from dht.engine import RingEngine
-from dht.ids import random_id
+from dht.ids import NodeId, random_id
 from dht.messages import RingMessage
 from dht.settings import RingSettings
 from dht.view import Member, MemberState
@@ -26,11 +32,26 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from dht.effects import Effect
-    from dht.ids import NodeId
     from dht.view import View
 
 CONNECT_TIMEOUT = 2.0
+DISK_DELAY = (0.0005, 0.02)
 _decoder = msgspec.msgpack.Decoder(RingMessage)
+
+
+class Chaos(msgspec.Struct, frozen=True):
+    """Probabilities for each message."""
+
+    drop: float = 0.0
+    repeat: float = 0.0
+    reorder: float = 0.0
+
+
+class Disk(msgspec.Struct):
+    """A state directory."""
+
+    id: NodeId | None = None
+    memory: Memory | None = None
 
 
 class SimLink:
@@ -39,7 +60,7 @@ class SimLink:
     def __init__(self, ends: tuple[SimNode, SimNode]) -> None:
         self.ends = ends
         self.ids = {end: end.engine.me.id for end in ends}
-        self.queues: dict[SimNode, deque[tuple[float, bytes]]] = {end: deque() for end in ends}
+        self.queues: dict[SimNode, deque[tuple[float, Any]]] = {end: deque() for end in ends}
         self.open = True
 
     def other(self, node: SimNode) -> SimNode:
@@ -59,10 +80,13 @@ class SimNode:
         self.links: dict[NodeId, SimLink] = {}
         self.views: list[tuple[float, View]] = []
         self.dealt = 0
+        self.disk: Disk | None = None
         self.sent = 0
+        self.received = 0
         self._dialling: set[str] = set()
         self._waiting: dict[str, list[Send]] = {}
-        self._timer = 0
+        self._timer_at = float("inf")
+        self._write_done = 0.0
         self._stalled: list[Callable[[], None]] = []
 
     # -- the driver -------------------------------------------------------------------
@@ -91,31 +115,53 @@ class SimNode:
                     self.dealt += 1
                     for node in list(self.links):
                         self._close(node)
+                case Keep():
+                    self._keep(effect)
                 case ViewInstalled():
-                    assert self.engine.view is effect.view
                     self.views.append((self.sim.now, effect.view))
+                    for watch in self.sim.watches:
+                        watch(self, effect.view)
                 case Departed():
                     self.departed_at = self.sim.now
                     self.sim.at(0.0, self.die)
                 case _:
                     raise AssertionError(effect)
 
-    def _set_timer(self) -> None:
-        deadline = self.engine.next_deadline()
-        self._timer += 1
-        if deadline is not None:
-            timer = self._timer
-            self.sim.at(max(0.0, deadline - self.sim.now), lambda: self._timer_fired(timer))
+    def _keep(self, effect: Keep) -> None:
+        disk = self.disk
+        assert disk is not None
 
-    def _timer_fired(self, timer: int) -> None:
-        if timer == self._timer:
-            self.call(self.engine.handle_timer)
+        def written() -> None:
+            if self.alive:
+                disk.memory = effect.memory
+                self.call(lambda now: self.engine.kept(effect.serial, now))
+
+        if effect.first:
+            disk.id, disk.memory = effect.memory.id, effect.memory
+
+        self._write_done = max(
+            self._write_done, self.sim.now + self.sim.rng.uniform(*DISK_DELAY)
+        )
+        self.sim.at(self._write_done - self.sim.now, written)
+
+    def _set_timer(self) -> None:
+        """One event is under way, for the earliest deadline since it was asked for."""
+        deadline = self.engine.next_deadline()
+        if deadline is not None and deadline < self._timer_at:
+            self._timer_at = max(deadline, self.sim.now)
+            self.sim.at(self._timer_at - self.sim.now, self._timer_fired)
+
+    def _timer_fired(self) -> None:
+        if self.sim.now < self._timer_at:
+            return  # an earlier one has been here since
+        self._timer_at = float("inf")
+        self.call(self.engine.handle_timer)
 
     def _send(self, effect: Send) -> None:
         link = self.links.get(effect.to)
         self.sent += 1
         if link is not None:
-            self.sim.transmit(link, self, msgspec.msgpack.encode(effect.message))
+            self.sim.transmit(link, self, effect.message)
             return
         view = self.engine.view
         member = view.get(effect.to) if view is not None else None
@@ -203,14 +249,22 @@ class RingSim:
         latency: float = 0.001,
         loss: float = 0.0,
         settings: RingSettings | None = None,
+        chaos: Chaos | None = None,
+        *,
+        codec: bool = True,
     ) -> None:
+        """`codec`: messages travel as bytes, as they do in life; off, they are handed over."""
         self.rng = Random(seed)
         self.now = 1000.0
         self.latency = latency
         self.loss = loss
         self.settings = settings or RingSettings()
+        self.chaos = chaos
+        self.codec = codec
+        self.watches: list[Callable[[SimNode, View], None]] = []  # told of every view installed
         self.nodes: dict[str, SimNode] = {}  # by the address they listen at
-        self.cuts: set[frozenset[str]] = set()
+        self.disks: dict[str, Disk] = {}
+        self.cuts: set[tuple[str, str]] = set()  # from, to
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._order = count()
 
@@ -247,9 +301,16 @@ class RingSim:
         node: NodeId | None = None,
         incarnation: int | None = None,
         zone: str = "",
+        durable: bool = False,
     ) -> SimNode:
-        """Start a process that listens at ``name:7400``; `node`: an id that was kept."""
+        """Start a process that listens at ``name:7400``; `node`: an id that was kept.
+
+        `durable`: with the disk of that name, and what an earlier life has left there.
+        """
         address = f"{name}:7400"
+        disk = self.disks.setdefault(address, Disk()) if durable else None
+        if disk is not None:
+            node = node or disk.id
         me = Member(
             node or random_id(self.rng),
             incarnation or int(self.now * 1000),
@@ -265,17 +326,26 @@ class RingSim:
             Random(self.rng.getrandbits(64)),
             self.settings,
             keeps_id=node is not None,
+            memory=disk.memory if disk is not None else None,
+            durable=durable,
         )
         process = SimNode(self, address, engine)
+        process.disk = disk
         assert address not in self.nodes
         self.nodes[address] = process
         process.call(engine.start)
         return process
 
-    def cut(self, one: Iterable[SimNode], two: Iterable[SimNode]) -> None:
-        """Nothing passes between the two groups until `heal`."""
+    def cut(
+        self, one: Iterable[SimNode], two: Iterable[SimNode], *, one_way: bool = False
+    ) -> None:
+        """Nothing passes between the two groups (or from `one` to `two`) until `heal`."""
         others = list(two)
-        self.cuts |= {frozenset((a.address, b.address)) for a in one for b in others}
+        for a in one:
+            for b in others:
+                self.cuts.add((a.address, b.address))
+                if not one_way:
+                    self.cuts.add((b.address, a.address))
 
     def heal(self) -> None:
         self.cuts.clear()
@@ -313,8 +383,12 @@ class RingSim:
             delay += 0.2  # the kernel's least retransmission timeout
         return delay
 
-    def is_cut(self, one: SimNode, two: SimNode) -> bool:
-        return frozenset((one.address, two.address)) in self.cuts
+    def is_cut(self, sender: SimNode, receiver: SimNode) -> bool:
+        return bool(self.cuts) and (sender.address, receiver.address) in self.cuts
+
+    def is_cut_off(self, one: SimNode, two: SimNode) -> bool:
+        """Whether the two cannot open a connection: that takes both directions."""
+        return self.is_cut(one, two) or self.is_cut(two, one)
 
     def connect(self, dialler: SimNode, address: str) -> None:
         self.at(3 * self.delay(), lambda: self._answer(dialler, address))
@@ -325,7 +399,7 @@ class RingSim:
             return
         if target is None or not target.alive:
             dialler.refused(address, refused=True)
-        elif target.hung or self.is_cut(dialler, target):
+        elif target.hung or self.is_cut_off(dialler, target):
             self.at(CONNECT_TIMEOUT, lambda: dialler.refused(address, refused=False))
         elif target is dialler:
             dialler.connected(None, dialler.engine.me.id, dialler.address, address)
@@ -342,14 +416,33 @@ class RingSim:
         dialler.connected(link, theirs, target.address, address)
         target.connected(link, mine, dialler.address, "")
 
-    def transmit(self, link: SimLink, sender: SimNode, data: bytes) -> None:
-        queue = link.queues[sender]
+    def transmit(self, link: SimLink, sender: SimNode, message: Any) -> None:
+        data = msgspec.msgpack.encode(message) if self.codec else message
         arrival = self.now + self.delay()
+        if self.chaos is not None:
+            self._upset(self.chaos, link, sender, data, arrival)
+            return
+        queue = link.queues[sender]
         if queue:  # in order: what follows a lost packet waits for it
             arrival = max(arrival, queue[-1][0])
         queue.append((arrival, data))
         if len(queue) == 1:
             self.at(arrival - self.now, lambda: self._arrive(link, sender))
+
+    def _upset(
+        self, chaos: Chaos, link: SimLink, sender: SimNode, data: Any, arrival: float
+    ) -> None:
+        rng = self.rng
+        if rng.random() < chaos.drop:
+            return
+        for _ in range(1 + (rng.random() < chaos.repeat)):
+            late = rng.uniform(0.0, 0.3) if rng.random() < chaos.reorder else 0.0
+            self.at(arrival - self.now + late, lambda: self._arrive_alone(link, sender, data))
+
+    def _arrive_alone(self, link: SimLink, sender: SimNode, data: Any) -> None:
+        receiver = link.other(sender)
+        if receiver.links.get(link.ids[sender]) is link and not self.is_cut(sender, receiver):
+            self._deliver(receiver, link.ids[sender], data)
 
     def _arrive(self, link: SimLink, sender: SimNode) -> None:
         receiver = link.other(sender)
@@ -363,12 +456,16 @@ class RingSim:
         _, data = queue.popleft()
         if queue:
             self.at(max(0.0, queue[0][0] - self.now), lambda: self._arrive(link, sender))
-        node, message = link.ids[sender], _decoder.decode(data)
+        self._deliver(receiver, link.ids[sender], data)
+
+    def _deliver(self, receiver: SimNode, node: NodeId, data: Any) -> None:
+        receiver.received += 1
+        message = _decoder.decode(data) if self.codec else data
         receiver.call(lambda now: receiver.engine.receive(node, message, now))
 
     def end_of_file(self, node: SimNode, link: SimLink) -> None:
         """The other end has closed: `node` hears of it after what was sent before."""
-        if self.is_cut(*link.ends):
+        if self.is_cut(link.other(node), node):
             self.at(0.1, lambda: self.end_of_file(node, link))
         elif link.queues[link.other(node)]:
             self.at(self.latency, lambda: self.end_of_file(node, link))

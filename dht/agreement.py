@@ -23,19 +23,24 @@ _VOTERS = 5
 DEPUTIES = 5  # members that know what is due, and see to it that it is done
 
 
-def choose_voters(members: Iterable[Member], before: tuple[NodeId, ...]) -> tuple[NodeId, ...]:
+def choose_voters(
+    members: Iterable[Member], before: tuple[NodeId, ...], absent: Collection[NodeId] = ()
+) -> tuple[NodeId, ...]:
     """The voters among `members`: 1 of one or two, 3 of three or four, 5 from five ACTIVE on.
 
     Those of `before` stay, in their order, while they are ACTIVE; new ones
-    come last, from zones that have no voter where there are such.
+    come last, from zones that have no voter where there are such. Who is
+    `absent`, and may be dead, comes after all others.
     """
     active = {member.id: member for member in members if member.state is MemberState.ACTIVE}
     count = _VOTERS_OF_SMALL_RINGS.get(len(active), _VOTERS)
-    voters = [node for node in before if node in active][:count]
+    voters = [node for node in before if node in active and node not in absent][:count]
     rest = [node for node in sorted(active) if node not in voters]
+    rest.sort(key=lambda node: (node in absent, node not in before))
     while len(voters) < count:
         zones = {active[node].zone for node in voters}
-        chosen = next((node for node in rest if active[node].zone not in zones), rest[0])
+        present = [node for node in rest if node not in absent] or rest
+        chosen = next((node for node in present if active[node].zone not in zones), present[0])
         rest.remove(chosen)
         voters.append(chosen)
     return tuple(voters)

@@ -103,7 +103,7 @@ class Council:
     def propose(self, view: View, me: Member, now: float, *, unresolved: bool) -> list[Effect]:
         """Begin a ballot, if there is anything to change or to finish."""
         self.decide_at = None
-        self._proposal = self.docket.propose(view, me.id, self.dead, self._rng)
+        self._proposal = self.docket.propose(view, me.id, self.dead, self.absent, self._rng)
         if self._proposal is None and not unresolved:
             self._needed_since = None
             return []

@@ -111,9 +111,16 @@ class Docket:
         self._dealt.clear()
 
     def propose(
-        self, view: View, leader: NodeId, dead: Collection[NodeId], rng: Random
+        self,
+        view: View,
+        leader: NodeId,
+        dead: Collection[NodeId],
+        absent: Collection[NodeId],
+        rng: Random,
     ) -> Proposal | None:
         """View number + 1 with all of it, or None if nothing would change.
+
+        The `absent` stay members, but become voters only where there is no one else.
 
         Applicants are answered by it, so they are forgotten here; one that
         `view` lists already is told so without a new view.
@@ -127,7 +134,7 @@ class Docket:
         _keep_one_active(members, view, leader)
         if members == view.by_id:
             return Proposal(view, admissions) if admissions else None
-        voters = choose_voters(members.values(), view.voters)
+        voters = choose_voters(members.values(), view.voters, absent)
         return Proposal(view.successor(members, voters), admissions)
 
     def _grant_wishes(self, members: dict[NodeId, Member]) -> None:

@@ -57,6 +57,7 @@ class Founding:
         self.expect = expect
         self._settings = settings
         self._seekers: dict[NodeId, _Seeker] = {}
+        self._laggards: dict[NodeId, float] = {}  # members behind what is remembered; when heard
         self._ring_seen: float | None = None
         self._group: frozenset[NodeId] = frozenset()
         self._group_since = 0.0
@@ -93,9 +94,18 @@ class Founding:
                 return node
         return None
 
+    def laggard_seen(self, node: NodeId, now: float) -> None:
+        """`node` is a member still, but of a view that this node knows to be past.
+
+        It cannot decide anything by itself; its vote may be needed all the same.
+        """
+        self._laggards[node] = now
+        self._seekers.pop(node, None)
+
     def start_over(self) -> None:
         """Forget the others."""
         self._seekers.clear()
+        self._laggards.clear()
         self._group = frozenset()
 
     def pledge(self, me: NodeId, now: float) -> NodeId:
@@ -144,6 +154,11 @@ class Founding:
         """Since when the group that this node would found with has not changed; None: no group."""
         return self._group_since if self._group else None
 
+    def latest_number(self, ring: bytes, remembers: Electorate | None) -> int:
+        """The latest view of `ring` that any seeker knows to be voted on; 0: none knows it."""
+        memories = (remembers, *(each.said.remembers for each in self._seekers.values()))
+        return max((each.number for each in memories if each and each.ring == ring), default=0)
+
     def electorate(self, me: NodeId, remembers: Electorate | None) -> Electorate | None:
         """Who decides on the ring that the seekers remember; None: they remember none.
 
@@ -156,10 +171,8 @@ class Founding:
         if not known:
             return None
         latest = max(known, key=lambda each: each.number)
-        here = sum(
-            memories.get(node) is not None and memories[node].ring == latest.ring  # type: ignore[union-attr]
-            for node, _ in latest.voters
-        )
+        same_ring = {node for node, each in memories.items() if each and each.ring == latest.ring}
+        here = sum(node in same_ring or node in self._laggards for node, _ in latest.voters)
         if len({each.ring for each in known}) > 1 or here < latest.majority:
             return Electorate(latest.ring, latest.number, ())
         return latest
@@ -190,3 +203,5 @@ class Founding:
         oldest = now - self._settings.lost_seeker
         for node in [node for node, each in self._seekers.items() if each.heard < oldest]:
             del self._seekers[node]
+        for node in [node for node, heard in self._laggards.items() if heard < oldest]:
+            del self._laggards[node]

@@ -191,7 +191,8 @@ class Membership:
             effects += self.gone(sender, now)  # restarted, faster than anyone noticed
         for voter in self._to_ask(now):
             contact = Contact(voter, self.view.by_id[voter].peer)
-            effects.append(Send(sender, Redirect(self.view.ring, contact)))
+            redirect = Redirect(self.view.ring, self.view.number, contact)
+            effects.append(Send(sender, redirect))
         tenant = self.view.by_peer.get(seeking.member.peer, sender)
         if self.me.id in self._deputies() and (tenant == sender or tenant not in links):
             applicant = Applicant(sender, seeking.member, seeking.keeps_id)

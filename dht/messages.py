@@ -50,9 +50,10 @@ class Seeking(msgspec.Struct, frozen=True, array_like=True, tag=3):
 
 
 class Redirect(msgspec.Struct, frozen=True, array_like=True, tag=4):
-    """Member -> seeker: there is a ring; `leader` is who lets nodes in."""
+    """Member -> seeker: there is a ring, on view `number`; `leader` is who lets nodes in."""
 
     ring: bytes
+    number: int
     leader: Contact
 
 

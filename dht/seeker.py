@@ -14,6 +14,7 @@ from dht.messages import (
     Accepted,
     Admitted,
     FoundNodes,
+    Heartbeat,
     Promise,
     Redirect,
     Refused,
@@ -87,10 +88,18 @@ class Seeker:
             return self._discovery.found(sender, message.contacts, now)
         if isinstance(message, Promise | Accepted | Refused):
             return self._refounding.receive(sender, message, now)
+        if isinstance(message, Heartbeat | Redirect) and self._is_past(message):
+            self.founding.laggard_seen(sender, now)
+            return []
         self.founding.ring_seen(sender, now)  # only members say anything else
         if isinstance(message, Redirect) and message.leader.id not in self._discovery.links:
             return self._discovery.dial(message.leader.peer, now)
         return []
+
+    def _is_past(self, message: Heartbeat | Redirect) -> bool:
+        """Whether a member is on a view that this node remembers to be past."""
+        latest = self.founding.latest_number(message.ring, self._voter.remembers)
+        return message.number < latest - 1
 
     def accept(self, me: Member, admitted: Admitted) -> Member | None:
         """Where a view lists this node, or None if another process was meant.
@@ -145,9 +154,8 @@ class Seeker:
         if since is None or not self._discovery.all_tried(since):
             return None
         candidate = self._refounding.candidate
-        if candidate is not None:
-            return candidate.deadline
-        return max(since + self._settle, self._refounding.not_before)
+        next_ballot = self._refounding.not_before if candidate is None else candidate.deadline
+        return max(since + self._settle, next_ballot)
 
     def make_view(
         self, me: Member, others: list[Seeking], electorate: Electorate | None = None
@@ -167,4 +175,6 @@ class Seeker:
         active = [members[node].with_state(MemberState.ACTIVE) for node in sorted(members)]
         ring = electorate.ring if electorate is not None else self._rng.randbytes(_RING_ID_BYTES)
         number = electorate.number if electorate is not None else 1
-        return View(number, ring, tuple(active), choose_voters(active, ()))
+        # First this node, which is there to vote, then those that will not forget how.
+        senior = (me.id, *(each.member.id for each in others if each.remembers is not None))
+        return View(number, ring, tuple(active), choose_voters(active, senior))

@@ -145,6 +145,7 @@ class History:
             victim.die()
             del self.sim.disks[victim.address]
             self._start(victim.address.partition(":")[0])
+            self._settle()
 
     def _cut(self, event: str, nodes: list[SimNode]) -> None:
         if len(nodes) < 2:

@@ -83,6 +83,15 @@ def supersedes(new: View, old: View) -> bool:
     return new.ring == old.ring and new.number > old.number
 
 
+def replaces(new: View, old: View) -> bool:
+    """Whether an operator has made the ring of `new` out of that of `old` (`ring recover`)."""
+    return new.former == old.ring and new.number > old.number
+
+
 def readmits(new: View, old: View) -> bool:
-    """Whether a node that `old` has struck off may be let in by `new`: later, or another ring."""
-    return new.ring != old.ring or supersedes(new, old)
+    """Whether a node that `old` has struck off may be let in by `new`.
+
+    Later views of its ring may, and of one made from it. In any other ring view
+    numbers mean something else, and what this process holds would be of no use.
+    """
+    return supersedes(new, old) or replaces(new, old)

@@ -87,7 +87,9 @@ class Docket:
     def expire(self, now: float) -> None:
         """Forget what has not been repeated."""
         if self:
-            self._applicants = {key: each for key, each in self._applicants.items() if each[0] > now}
+            self._applicants = {
+                key: each for key, each in self._applicants.items() if each[0] > now
+            }
             self._wishes = {key: each for key, each in self._wishes.items() if each[0] > now}
             self._left = {key: each for key, each in self._left.items() if each[0] > now}
 

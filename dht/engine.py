@@ -1,30 +1,15 @@
 """The ring engine: inputs and `now` in, effects out; no I/O, clock or chance of its own.
 
-A node is a seeker until a view lists it, and a member from then on:
-
-    seeker   found a ring with other seekers (`founding`), or be admitted to one
-    member   JOINING -> ACTIVE -> LEAVING -> struck off (Departed)
-
-A member that finds itself struck off though it never asked (it hung, or was cut
-off) is a seeker again, as a new incarnation.
+What a node is (a seeker, a member) and how that changes is in `dht.standing`; here
+is what the driver calls: links, messages, time.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-import msgspec
-
-from dht.agreement import readmits, supersedes
-from dht.ballots import electorate_of
-from dht.contact import Contact
-from dht.delta import apply
-from dht.discovery import Discovery
-from dht.effects import Departed, Effect, IdentityDealt, Send, ViewInstalled
-from dht.errors import LocalProtocolError, RemoteProtocolError
-from dht.history import History
-from dht.ids import ID_BITS
-from dht.membership import Membership
+from dht.effects import Effect, Send
+from dht.errors import RemoteProtocolError
 from dht.messages import (
     Accept,
     Admitted,
@@ -38,26 +23,23 @@ from dht.messages import (
     ViewDeltas,
     ViewNews,
 )
-from dht.placement import Placement
-from dht.seeker import Seeker
 from dht.settings import RingSettings
+from dht.standing import Standing
 from dht.status import RingStatus, describe
-from dht.view import MemberState
-from dht.voter import Voter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from random import Random
 
     from dht.ballots import Memory
-    from dht.delta import Delta
     from dht.ids import NodeId
-    from dht.view import Member, View
+    from dht.membership import Membership
+    from dht.view import Member
 
 DEFAULTS = RingSettings()
 
 
-class RingEngine:
+class RingEngine(Standing):
     """One node's part in the ring. Times are monotonic seconds.
 
     The driver listens before it calls `start`; performs the effects of each
@@ -83,25 +65,10 @@ class RingEngine:
         `seeds`: HOST:PORT each. `expect`: members that found a ring together.
         `durable`: the driver keeps what ``Keep`` says; `memory`: the last such.
         """
-        self.me = me
-        self.view: View | None = None
-        self.placement: Placement | None = None
-        self._settings = settings
-        self._rng = rng
-        self._alone_at_once = not seeds and expect <= 1 and memory is None
-        self._discovery = Discovery(Contact(me.id, me.peer), seeds, rng, settings)
-        self._voter = Voter(me, memory, settings, durable=durable)
-        self._seeker = Seeker(
-            expect, self._discovery, rng, settings, keeps_id=keeps_id, voter=self._voter
+        super().__init__(
+            me, seeds, expect, rng, settings, keeps_id=keeps_id, memory=memory, durable=durable
         )
-        self._history = History(settings.deltas)
-        self._member: Membership | None = None
-        self._beat_at: float | None = None
-        self._now = 0.0  # of the latest input
-        self._leaving = False
-        self._handed_over = False
-        self._leave_by: float | None = None
-        self._departed = False
+        self._alone_at_once = not seeds and expect <= 1 and memory is None
 
     # -- links --------------------------------------------------------------------------
 
@@ -173,21 +140,15 @@ class RingEngine:
 
     def _receive(self, sender: NodeId, message: RingMessage) -> list[Effect]:
         match message:
+            case Prepare() | Accept():
+                return self._vote(sender, message)
+            case ViewNews() | ViewDeltas() | Admitted() | PullView():
+                return self._receive_news(sender, message)
             case FindNode():
                 found = self._discovery.closest(message.target)
                 return [Send(sender, FoundNodes(message.target, found))]
             case Seeking():
                 return self._receive_seeking(sender, message)
-            case PullView():
-                return self._history.tell(sender, message.number, message.digest)
-            case ViewNews():
-                return self._receive_news(message.view)
-            case ViewDeltas():
-                return self._receive_deltas(sender, message)
-            case Admitted():
-                return self._receive_admitted(message)
-            case Prepare() | Accept():
-                return self._vote(sender, message)
             case _ if self._member is None:
                 return self._seeker.receive(sender, message, self._now) + self._refound()
             case Heartbeat():
@@ -209,48 +170,19 @@ class RingEngine:
     def _receive_heartbeat(
         self, sender: NodeId, message: Heartbeat, member: Membership
     ) -> list[Effect]:
+        view = member.view
         effects = member.receive(sender, message, self._now)
-        if message.ring != member.view.ring:
-            return effects
-        if message.number > member.view.number:
-            effects.append(Send(sender, PullView(member.view.number, member.view.digest)))
-        elif message.number < member.view.number:  # it may be a member no more, and not know
+        if message.ring == view.former:
+            effects += self._history.tell(sender, 0, b"")
+        elif message.ring != view.ring:
+            self.foreign.note(message.ring, self._now)
+        elif message.number > view.number:
+            effects.append(Send(sender, PullView(view.number, view.digest)))
+        elif message.number < view.number:  # it may be a member no more, and not know
             effects += self._history.tell(sender, message.number, message.digest)
         return effects
 
-    def _receive_news(self, view: View) -> list[Effect]:
-        if self.view is None or not supersedes(view, self.view):
-            return []
-        return self._install(view)
-
-    def _receive_deltas(self, sender: NodeId, message: ViewDeltas) -> list[Effect]:
-        view = self.view
-        if view is None:
-            return []
-        for delta in message.deltas:
-            if delta.follows(view):
-                view = apply(view, delta)
-        if view is not self.view:
-            return self._install(view, message.deltas)
-        if message.deltas[-1].ring == view.ring and message.deltas[-1].number > view.number:
-            return [Send(sender, PullView(view.number, view.digest))]
-        return []
-
-    def _receive_admitted(self, message: Admitted) -> list[Effect]:
-        if self._member is not None:
-            return []  # said again before the leader saw that we had heard
-        mine = self._seeker.accept(self.me, message)
-        if mine is None or (self.view is not None and not readmits(message.view, self.view)):
-            return []
-        effects: list[Effect] = []
-        if message.you != self.me.id:
-            self.me = mine
-            self._voter.acceptor.rename(mine)
-            self._discovery.rename(Contact(mine.id, mine.peer))
-            effects.append(IdentityDealt(mine.id))
-        return effects + self._install(message.view)
-
-    # -- votes ------------------------------------------------------------------------------
+    # -- what the driver and the engines above ask ---------------------------------------
 
     def kept(self, serial: int, now: float) -> list[Effect]:
         """What the effect ``Keep`` with this number asked for is on disk."""
@@ -262,124 +194,6 @@ class RingEngine:
     def holds_lease(self, now: float) -> bool:
         """Whether this node may acknowledge what it is home to, as far as the ring goes."""
         return self._member is not None and self._member.lease.is_held(now)
-
-    def _vote(self, sender: NodeId, message: Prepare | Accept) -> list[Effect]:
-        electorate, view = message.electorate, self.view
-        if view is not None and view.ring == electorate.ring and electorate.number <= view.number:
-            return self._history.tell(sender, electorate.number - 1, b"")
-        gone = self._member.council.gone if self._member is not None else ()
-        effects = self._voter.receive(sender, message, view, gone, self._now)
-        if self._member is not None and electorate.number > self._member.view.number + 1:
-            number, digest = self._member.view.number, self._member.view.digest
-            effects.append(Send(sender, PullView(number, digest)))
-        return effects
-
-    def _loop_back(self, effects: list[Effect]) -> list[Effect]:
-        """Take at once what this node says to itself as one voter among others."""
-        told = [each for each in effects if not isinstance(each, Send) or each.to != self.me.id]
-        if len(told) == len(effects):
-            return effects
-        for each in effects:
-            if isinstance(each, Send) and each.to == self.me.id:
-                message = cast("RingMessage", each.message)
-                told += self._loop_back(self._receive(self.me.id, message))
-        return told
-
-    # -- views ------------------------------------------------------------------------------
-
-    def _install(self, view: View, deltas: tuple[Delta, ...] = ()) -> list[Effect]:
-        """Make `view` the current one, and become what it says of this node."""
-        self.view = view
-        self.placement = Placement(view, self._settings.flat_limit)
-        self._history.install(view, deltas)
-        self._discovery.install(view)
-        effects = self._voter.install(view, self.me, self._now)
-        effects.append(ViewInstalled(view))
-        mine = view.get(self.me.id)
-        if mine is None or (mine.incarnation, mine.peer) != (self.me.incarnation, self.me.peer):
-            return effects + self._struck_off()
-        self.me = mine
-        if self._member is None:
-            self._member = Membership(
-                mine, view, self._voter, self._rng, self._settings, self._now
-            )
-            self._seeker.founding.start_over()
-        else:
-            self._member.install(view, self._now)
-        if self._leaving and len(view.members) == 1:  # nobody is left to hand anything to
-            return effects + self._depart()
-        if mine.state is MemberState.LEAVING and not self._handed_over:
-            self._leave_by = None  # handing over takes its time
-        self._beat_at = self._now
-        if view.voters == (mine.id,):  # its own lease is its own to give
-            effects += self._loop_back(self._member.grant_own(self._now))
-        return effects
-
-    def _struck_off(self) -> list[Effect]:
-        if self._leaving:
-            return self._depart()
-        if self._member is not None:
-            self._member = None
-            self._seeker.keeps_id = True
-            self._seeker.founding.ring_seen(None, self._now)
-            self.me = msgspec.structs.replace(
-                self.me, incarnation=self.me.incarnation + 1, state=MemberState.JOINING
-            )
-            self._beat_at = self._now
-        return []
-
-    def _decide(self) -> list[Effect]:
-        """Install the view that has been voted for at this node's asking; tell everyone."""
-        member = self._member
-        decided = member.council.decision(member.view) if member is not None else None
-        if member is None or decided is None:
-            return []
-        proposal, delta = decided
-        if delta is None:
-            return proposal.welcome()
-        old, dead = member.view, member.council.dead
-        effects = self._install(proposal.view, (delta,))
-        untold = {self.me.id, *dead, *(you for you, _ in proposal.admissions.values())}
-        news = ViewDeltas((delta,), ID_BITS)
-        told = {**old.by_id, **proposal.view.by_id}
-        effects += [Send(node, news) for node in told if node not in untold]
-        return effects + proposal.welcome()
-
-    # -- leaving ------------------------------------------------------------------------------
-
-    def leave(self, now: float) -> list[Effect]:
-        """Ask to be listed as LEAVING, so that every slot moves elsewhere.
-
-        The LEAVING view comes as ``ViewInstalled``; answer with `handed_over`
-        when the engines above have nothing left, or are not to be waited for.
-        ``Departed`` follows; before that only if nobody lists this node as
-        LEAVING, or it is struck off meanwhile.
-        """
-        self._now = now
-        if self._leaving or self._departed:
-            return []
-        self._leaving = True
-        if self._member is None or len(self._member.view.members) == 1:
-            return self._depart()
-        self._leave_by = now + self._settings.leave_patience
-        return self._loop_back(self._member.leave(now))
-
-    def handed_over(self, now: float) -> list[Effect]:
-        """Everything has been given away. Raises LocalProtocolError before `leave`."""
-        self._now = now
-        if not self._leaving:
-            msg = "handed_over before leave"
-            raise LocalProtocolError(msg)
-        if self._departed or self._member is None:
-            return []
-        self._handed_over = True
-        self._leave_by = now + self._settings.leave_patience
-        return self._loop_back(self._member.hand_over(now))
-
-    def _depart(self) -> list[Effect]:
-        self._departed = True
-        self._member = None
-        return [Departed()]
 
     # -- time ---------------------------------------------------------------------------------
 
@@ -429,26 +243,6 @@ class RingEngine:
         effects += self._seeker.beat(self.me, self._now)
         return effects + self._try_to_found()
 
-    def _try_to_found(self) -> list[Effect]:
-        view, effects = self._seeker.found(self.me, self._now)
-        effects = self._loop_back(effects)
-        if view is not None:
-            return self._found(view)
-        return effects + self._refound()
-
-    def _refound(self) -> list[Effect]:
-        """Install the view by which a remembered ring goes on, if it has been chosen."""
-        view = self._seeker.decision(self._now) if self._member is None else None
-        return self._found(view) if view is not None else []
-
-    def _found(self, view: View) -> list[Effect]:
-        news = self._seeker.welcome(self.me, view)
-        mine = view.get(self.me.id)
-        if mine is None or mine.incarnation != self.me.incarnation:
-            self._voter.acceptor.advance(electorate_of(view), self._now)
-            return news  # chosen before this process began: those in it will let it in
-        return self._install(view) + news
-
     def _hasten(self) -> None:
         """Bring the next beat forward if the other seekers should hear some news."""
         if self._beat_at is not None and self._seeker.has_news(self.me, self._now):
@@ -464,5 +258,7 @@ class RingEngine:
             member=member,
             discovery=self._discovery,
             seekers=len(self._seeker.founding.known(self._now)),
+            foreign=self.foreign.seen(self._now),
+            waits_for=self._seeker.waits_for(self.me, self._now) if member is None else None,
             now=self._now,
         )

@@ -30,9 +30,7 @@ class Refounding(Campaign):
         super().__init__(rng, settings)
         self._number = 0
 
-    def propose(
-        self, electorate: Electorate, me: Member, view: View, now: float
-    ) -> list[Effect]:
+    def propose(self, electorate: Electorate, me: Member, view: View, now: float) -> list[Effect]:
         """Ask `electorate` for `view`, unless a ballot is under way or it is too early."""
         if electorate.number != self._number:
             self.end()

@@ -24,6 +24,7 @@ from dht.refounding import Refounding
 from dht.view import MemberState, View
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from random import Random
 
     from dht.ballots import Electorate
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from dht.voter import Voter
 
 _RING_ID_BYTES = 16
+_LEAP = 1_000  # view numbers left out by `ring recover`
 
 
 class Seeker:
@@ -147,6 +149,27 @@ class Seeker:
             for member, link in links
             if link is not None and link != me.id
         ]
+
+    def waits_for(self, me: Member, now: float) -> Electorate | None:
+        """The ring that the seekers here remember, but have no majority to go on with."""
+        self.founding.pledge(me.id, now)  # forgets who is silent
+        electorate = self.founding.electorate(me.id, self._voter.remembers)
+        return electorate if electorate is not None and not electorate.voters else None
+
+    def successor_ring(self, view: View, me: Member, absent: Collection[NodeId]) -> View:
+        """A new ring of those of `view` who are not `absent`, made without its voters' word.
+
+        The number leaps, so that it is told apart from whatever they may decide.
+        """
+        here = {node: each for node, each in view.by_id.items() if node not in absent}
+        here.setdefault(me.id, me)
+        if all(each.state is not MemberState.ACTIVE for each in here.values()):
+            here[me.id] = me.with_state(MemberState.ACTIVE)
+        unlinked = {node for node in here if node != me.id and node not in self._discovery.links}
+        ordered = tuple(here[node] for node in sorted(here))
+        voters = choose_voters(ordered, (me.id, *view.voters), unlinked)
+        ring = self._rng.randbytes(_RING_ID_BYTES)
+        return View(view.number + _LEAP, ring, ordered, voters, view.ring)
 
     def next_deadline(self) -> float | None:
         """When this node can found, if nothing comes between; not while a seed is to be tried."""

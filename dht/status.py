@@ -13,6 +13,7 @@ from dht.view import Member
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from dht.ballots import Electorate
     from dht.discovery import Discovery
     from dht.membership import Membership
     from dht.messages import Suspicion
@@ -35,18 +36,22 @@ class RingStatus(msgspec.Struct, frozen=True):
     leased: bool  # a majority of voters stands by this node: what it is home to, it may confirm
     frozen: bool  # no majority of voters has answered for some time: no view can be decided
     accused: tuple[tuple[NodeId, tuple[NodeId, ...]], ...]  # who, and by whom, as far as told here
+    foreign: tuple[bytes, ...]  # ids of other rings met of late: there should be none
+    waits_for: bytes  # of a seeker: a ring that it remembers and that lacks a majority; or empty
     links: int
     seekers: int  # nodes without a ring that this one knows of, itself left out
     contacts: int  # in the k-buckets
 
 
-def describe(
+def describe(  # noqa: PLR0913, PLR0917 - it gathers from everywhere
     me: Member,
     view: View | None,
     suspected: Iterable[Suspicion],
     member: Membership | None,
     discovery: Discovery,
     seekers: int,
+    foreign: tuple[bytes, ...],
+    waits_for: Electorate | None,
     now: float,
 ) -> RingStatus:
     """The status of a node; `member` is None unless a view lists it."""
@@ -66,6 +71,8 @@ def describe(
         leased=member is not None and member.lease.is_held(now),
         frozen=member is not None and member.is_frozen(now),
         accused=council.accusations.summary(now) if council else (),
+        foreign=foreign,
+        waits_for=waits_for.ring if waits_for is not None else b"",
         links=len(discovery.links),
         seekers=seekers,
         contacts=len(discovery.table),

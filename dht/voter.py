@@ -84,9 +84,7 @@ class Voter:
         """When an acceptance that is held back is due."""
         return self._held[0] if self._held is not None else None
 
-    def handle_timer(
-        self, view: View | None, gone: Collection[NodeId], now: float
-    ) -> list[Effect]:
+    def handle_timer(self, view: View | None, gone: Collection[NodeId], now: float) -> list[Effect]:
         """Accept what was held back, if its time has come."""
         if self._held is None or self._held[0] > now:
             return []

@@ -57,6 +57,12 @@ class Acceptor:
         self.memory = Memory(id=me.id, since=me.incarnation)
         self._answers.clear()
 
+    def forget(self, me: Member) -> list[Effect]:
+        """An operator says that the ring it remembers is no more."""
+        self.memory = Memory(id=me.id, since=me.incarnation)
+        self._answers.clear()
+        return self._keep()
+
     def install(self, view: View, me: Member, now: float) -> list[Effect]:
         """`view` is decided: the next number is voted on."""
         electorate = electorate_of(view)

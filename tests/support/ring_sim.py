@@ -139,9 +139,7 @@ class SimNode:
         if effect.first:
             disk.id, disk.memory = effect.memory.id, effect.memory
 
-        self._write_done = max(
-            self._write_done, self.sim.now + self.sim.rng.uniform(*DISK_DELAY)
-        )
+        self._write_done = max(self._write_done, self.sim.now + self.sim.rng.uniform(*DISK_DELAY))
         self.sim.at(self._write_done - self.sim.now, written)
 
     def _set_timer(self) -> None:
@@ -336,9 +334,7 @@ class RingSim:
         process.call(engine.start)
         return process
 
-    def cut(
-        self, one: Iterable[SimNode], two: Iterable[SimNode], *, one_way: bool = False
-    ) -> None:
+    def cut(self, one: Iterable[SimNode], two: Iterable[SimNode], *, one_way: bool = False) -> None:
         """Nothing passes between the two groups (or from `one` to `two`) until `heal`."""
         others = list(two)
         for a in one:

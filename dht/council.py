@@ -98,6 +98,10 @@ class Council:
         due = self._needed_since + patience + turn * self._settings.turn
         self.decide_at = max(due, self.campaign.not_before)
 
+    def is_due(self, now: float) -> bool:
+        """Whether this node is to propose the next view now."""
+        return self.decide_at is not None and self.decide_at <= now
+
     # -- ballots ----------------------------------------------------------------------
 
     def propose(self, view: View, me: Member, now: float, *, unresolved: bool) -> list[Effect]:

@@ -90,6 +90,11 @@ class Detector:
         """Whether the member `node` may still be settling in."""
         return now < self._since.get(node, now) + self._settings.grace
 
+    def silent(self, now: float) -> frozenset[NodeId]:
+        """All that should be heard of and are not, observed or voters."""
+        observed = (node for node, due in self._due.items() if due <= now)
+        return self.missing(now).union(observed)
+
     def missing(self, now: float) -> frozenset[NodeId]:
         """Voters that have not been heard of late. They may not be this member's to accuse."""
         return frozenset(node for node, due in self._voters.items() if due <= now)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from dht.agreement import deputies, leader_of
 from dht.contact import Contact
 from dht.council import Council
@@ -90,7 +92,11 @@ class Membership:
         """A heartbeat for everyone who watches over this member."""
         heartbeat = self.heartbeat(now)
         told = dict.fromkeys((*self._detector.observed, *self.view.voters))
-        return [Send(node, heartbeat) for node in told]
+        silent = self._detector.silent(now)
+        if not silent:
+            return [Send(node, heartbeat) for node in told]
+        deaf = msgspec.structs.replace(heartbeat, deaf=True)
+        return [Send(node, deaf if node in silent else heartbeat) for node in told]
 
     def grant_own(self, now: float) -> list[Effect]:
         """The heartbeat of a member that is the only voter, to itself."""
@@ -121,10 +127,10 @@ class Membership:
 
     def lead(self, now: float) -> list[Effect]:
         """Propose a view, if it is this member's turn and one is due."""
-        if self.council.decide_at is None or self.council.decide_at > now:
+        if not self.council.is_due(now):
             return []
         self._consider(now)
-        if self.council.decide_at is None or self.council.decide_at > now:
+        if not self.council.is_due(now):
             return []
         return self.council.propose(self.view, self.me, now, unresolved=self._is_unresolved(now))
 
@@ -164,9 +170,11 @@ class Membership:
             return []
         effects: list[Effect] = []
         match message:
-            case Heartbeat() if message.ring == self.view.ring:
+            case Heartbeat() if message.ring == self.view.ring and not message.deaf:
+                self._detector.heard(sender, now)
                 effects = self._voter.grant(sender, message, self.view, self.council.dead, now)
             case Lease():
+                self._detector.heard(sender, now)
                 self.lease.answered(sender, message.number, message.sent)
             case Accuse():
                 self.council.accusations.record(sender, message.suspicions, now)
@@ -176,7 +184,6 @@ class Membership:
                 self.council.docket.left(sender, message.incarnation, now)
             case Promise() | Accepted() | Refused():
                 effects = self.council.campaign.receive(sender, message, now)
-        self._detector.heard(sender, now)
         if type(message) not in {Heartbeat, Lease}:
             self._consider(now)
         return effects

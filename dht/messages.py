@@ -75,13 +75,15 @@ class Admitted(msgspec.Struct, frozen=True, array_like=True, tag=5):
 class Heartbeat(msgspec.Struct, frozen=True, array_like=True, tag=6, gc=False):
     """Every beat, to the nodes that observe the sender and to the voters.
 
-    `sent`: the sender's clock, seconds; a voter's `Lease` says it again.
+    `sent`: the sender's clock, seconds; a voter's `Lease` says it again. `deaf`: the
+    sender has not heard the receiver of late, so this is no sign of its health.
     """
 
     ring: bytes
     number: int
     digest: bytes
     sent: float
+    deaf: bool = False
 
 
 class Lease(msgspec.Struct, frozen=True, array_like=True, tag=16, gc=False):

@@ -2,40 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-
 import pytest
 
 from dht.view import MemberState
-from ring_sim import RingSim, SimNode
-
-
-def ring_of(sim: RingSim, count: int) -> list[SimNode]:
-    """A ring that has formed and settled."""
-    expect = min(count, 3)
-    nodes = [sim.start(f"n{index}", ["n0"] if count > 1 else [], expect) for index in range(count)]
-    sim.run_until(lambda: sim.one_ring(nodes), 10)
-    sim.run(2)
-    return nodes
-
-
-def leader_of(nodes: list[SimNode]) -> SimNode:
-    leader = nodes[0].engine.status().leader
-    return next(node for node in nodes if node.engine.me.id == leader)
-
-
-def without(nodes: list[SimNode], *some: SimNode) -> list[SimNode]:
-    return [node for node in nodes if node not in some]
-
-
-def assert_numbers_grow_and_mean_one_view(sim: RingSim, nodes: list[SimNode]) -> None:
-    digests = defaultdict(set)
-    for node in nodes:
-        numbers = [view.number for _, view in node.views]
-        assert numbers == sorted(numbers)
-        for _, view in node.views:
-            digests[view.ring, view.number].add(view.digest)
-    assert all(len(each) == 1 for each in digests.values()), sim.describe()
+from ring_sets import assert_numbers_grow_and_mean_one_view, leader_of, ring_of, without
+from ring_sim import RingSim
 
 
 class TestJoining:
@@ -149,8 +120,10 @@ class TestLeaving:
 
 
 class TestDeath:
-    @pytest.mark.parametrize("count", [2, 3, 5, 9, 20])
-    @pytest.mark.parametrize("leads", [False, True])
+    @pytest.mark.parametrize(
+        ("count", "leads"),
+        [(2, False), *((count, leads) for count in (3, 5, 9, 20) for leads in (False, True))],
+    )
     def test_a_killed_member_is_evicted_within_a_second(self, count: int, leads: bool) -> None:
         sim = RingSim(count)
         nodes = ring_of(sim, count)
@@ -179,12 +152,25 @@ class TestDeath:
         assert victim.engine.me.id == before.id
         assert victim.engine.me.incarnation > before.incarnation
 
-    def test_two_of_three_die_together(self) -> None:
+    @pytest.mark.parametrize("count", [2, 3])
+    def test_with_a_majority_of_voters_lost_the_rest_freezes_and_says_so(self, count: int) -> None:
         sim = RingSim(10)
-        nodes = ring_of(sim, 3)
+        nodes = ring_of(sim, count)
+        rest = without(nodes, leader_of(nodes))[0]
+        for node in without(nodes, rest):
+            node.die()
+        assert sim.run_until(lambda: rest.engine.status().frozen, 5) < 2.5
+        sim.run(20)
+        status = rest.engine.status()
+        assert (status.number, len(status.members), status.leased) == (1, count, False)
+        assert not rest.engine.holds_lease(sim.now)
+
+    def test_five_survive_two(self) -> None:
+        sim = RingSim(10)
+        nodes = ring_of(sim, 5)
         nodes[0].die()
         nodes[2].die()
-        assert sim.run_until(lambda: sim.one_ring([nodes[1]]), 5) < 2
+        assert sim.run_until(lambda: sim.one_ring(without(nodes, nodes[0], nodes[2])), 5) < 1
 
     @pytest.mark.parametrize("seed", range(5))
     def test_a_mass_crash_settles_in_few_views(self, seed: int) -> None:
@@ -262,15 +248,59 @@ class TestRestart:
         sim.run(3)
         assert sim.one_ring(nodes)
 
-    def test_a_majority_restarts_at_once_without_memory(self) -> None:
+    @pytest.mark.parametrize("down", [(0, 2), (1, 2), (0, 1, 2)])
+    def test_a_majority_that_restarts_with_its_disk_goes_on(self, down: tuple[int, ...]) -> None:
+        sim = RingSim(16)
+        nodes = ring_of(sim, 3, durable=True)
+        ring, number = nodes[1].engine.status().ring, nodes[1].engine.status().number
+        for index in down:
+            nodes[index].die()
+        for index in down:
+            sim.run(0.1)
+            nodes[index] = sim.start(f"n{index}", ["n0"], 3, durable=True)
+        assert sim.run_until(lambda: sim.one_ring(nodes), 10) < 4
+        assert nodes[0].engine.status().ring == ring
+        assert nodes[0].engine.status().number > number
+
+    def test_a_majority_that_restarts_without_memory_waits_for_an_operator(self) -> None:
         sim = RingSim(16)
         nodes = ring_of(sim, 3)
-        ring = nodes[1].engine.status().ring
         for index in (0, 2):
             nodes[index].die()
             nodes[index] = sim.start(f"n{index}", ["n0"], 3)
-        sim.run_until(lambda: sim.one_ring(nodes), 10)
-        assert nodes[0].engine.status().ring == ring
+        sim.run(20)
+        assert nodes[1].engine.status().frozen
+        assert nodes[0].engine.view is nodes[2].engine.view is None
+        number = nodes[1].engine.status().number
+        nodes[1].call(nodes[1].engine.recover)
+        assert sim.run_until(lambda: sim.one_ring(nodes), 5) < 3
+        assert nodes[1].engine.status().number > number + 1000
+
+    def test_who_remembers_a_ring_waits_for_its_majority(self) -> None:
+        sim = RingSim(17)
+        nodes = ring_of(sim, 5, durable=True)
+        for node in nodes:
+            node.die()
+        few = [sim.start(f"n{index}", ["n0"], 2, durable=True) for index in range(2)]
+        sim.run(20)
+        assert all(node.engine.view is None for node in few)
+        assert all(node.engine.status().waits_for for node in few)
+        few.append(sim.start("n2", ["n0"], 2, durable=True))
+        sim.run_until(lambda: sim.one_ring(few), 5)
+        assert few[0].engine.status().number == 2
+
+    def test_an_operator_tells_those_that_wait_that_it_is_lost(self) -> None:
+        sim = RingSim(18)
+        nodes = ring_of(sim, 5, durable=True)
+        ring = nodes[0].engine.status().ring
+        for node in nodes:
+            node.die()
+        few = [sim.start(f"n{index}", ["n0"], 5, durable=True) for index in range(2)]
+        sim.run(5)
+        for node in few:
+            node.call(node.engine.recover)
+        sim.run_until(lambda: sim.one_ring(few), 5)
+        assert few[0].engine.status().ring != ring
 
     def test_a_rolling_restart(self) -> None:
         sim = RingSim(17)
@@ -281,138 +311,3 @@ class TestRestart:
             nodes[index] = sim.start(f"n{index}", ["n0", "n1"], 3, node=node.engine.me.id)
             sim.run_until(lambda: sim.one_ring(nodes), 5)
         assert len({node.engine.status().ring for node in nodes}) == 1
-
-
-class TestCuts:
-    @pytest.mark.parametrize("small", [1, 2])
-    @pytest.mark.parametrize("seed", range(4))
-    def test_the_minority_freezes_and_comes_back(self, small: int, seed: int) -> None:
-        sim = RingSim(seed)
-        nodes = ring_of(sim, 5)
-        sim.rng.shuffle(nodes)
-        minority, majority = nodes[:small], nodes[small:]
-        sim.cut(minority, majority)
-        assert sim.run_until(lambda: sim.one_ring(majority), 5) < 3
-        sim.run(10)
-        assert all(node.engine.status().frozen for node in minority)
-        assert all(node.engine.status().number == 1 for node in minority)
-        sim.heal()
-        assert sim.run_until(lambda: sim.one_ring(nodes), 10) < 4
-        assert len({node.engine.status().ring for node in nodes}) == 1
-
-    def test_no_joiner_is_let_in_by_a_minority(self) -> None:
-        sim = RingSim(18)
-        nodes = ring_of(sim, 5)
-        sim.cut(nodes[:2], nodes[2:])
-        late = sim.start("late", ["n0"], 1)
-        sim.cut([late], nodes[2:])
-        sim.run(10)
-        assert late.engine.view is None
-        sim.heal()
-        sim.run_until(lambda: sim.one_ring([*nodes, late]), 10)
-
-    def test_rings_of_two_ids_never_merge(self) -> None:
-        sim = RingSim(19)
-        one = sim.start("a")
-        two = sim.start("b")
-        both = sim.start("c", ["a", "b"], 3)
-        sim.run(10)
-        rings = {node.engine.status().ring for node in (one, two, both)}
-        assert len(rings) == 2
-        assert both.engine.status().in_ring
-        assert len({view.ring for _, view in both.views}) == 1
-        assert one.engine.status().ring != two.engine.status().ring
-
-
-class History:
-    """A ring to which anything happens that the living must get over."""
-
-    SEEDS = ("n0", "n1", "n2")
-
-    def __init__(self, seed: int, *events: str) -> None:
-        self.events = events
-        self.sim = RingSim(seed, latency=0.003, loss=0.01)
-        self.rng = self.sim.rng
-        self.nodes = [self.sim.start(name, self.SEEDS, 3) for name in self.SEEDS]
-        self.everyone = list(self.nodes)
-        self.joined = 0
-
-    def restart(self, name: str, node: bytes | None = None) -> None:
-        self.nodes.append(self.sim.start(name, self.SEEDS, 3, node=node))
-        self.everyone.append(self.nodes[-1])
-
-    def mend(self) -> None:
-        """End what is not final."""
-        self.sim.heal()
-        self.nodes = [node for node in self.nodes if node.alive]
-        for node in self.nodes:
-            if node.hung:
-                node.resume()
-        self.nodes = [node for node in self.nodes if node.alive]
-
-    def happen(self) -> None:
-        victim = self.rng.choice(self.nodes)
-        event = self.rng.choice(self.events)
-        if event in ("die", "leave", "restart") and len(self.nodes) <= 3:
-            event = "join"
-        match event:
-            case "die":
-                victim.die()
-            case "leave":
-                victim.leave()
-            case "hang":
-                victim.hang()
-            case "restart":
-                victim.die()
-                kept = victim.engine.me.id if self.rng.random() < 0.5 else None
-                self.restart(victim.address.partition(":")[0], kept)
-            case "cut":
-                few = self.rng.sample(self.nodes, self.rng.randint(1, len(self.nodes) // 2))
-                self.sim.cut(few, without(self.nodes, *few))
-            case "join":
-                self.joined += 1
-                self.restart(f"j{self.joined}")
-
-    def agreed(self) -> bool:
-        living = [node for node in self.nodes if node.alive]
-        return self.sim.one_ring(living)
-
-    def run(self) -> None:
-        """Fifteen events, then quiet, then agreement."""
-        sim = self.sim
-        sim.run_until(self.agreed, 10)
-        for _ in range(15):
-            sim.run(self.rng.uniform(0.0, 2.5))
-            self.mend()
-            self.happen()
-        self.mend()
-        for name in self.SEEDS:
-            if f"{name}:7400" not in sim.nodes:
-                self.restart(name)
-        sim.run_until(self.agreed, 20)
-        sim.run(5)
-        assert self.agreed(), sim.describe()
-        for node in self.everyone:
-            numbers = [view.number for _, view in node.views]
-            assert numbers == sorted(numbers)
-        assert len({view.ring for node in self.everyone for _, view in node.views}) == 1
-
-
-@pytest.mark.parametrize("seed", range(30))
-def test_after_any_history_the_living_agree(seed: int) -> None:
-    History(seed, "die", "leave", "hang", "restart", "cut", "join", "join").run()
-
-
-@pytest.mark.parametrize("seed", range(30))
-def test_a_number_means_one_view(seed: int) -> None:
-    history = History(seed, "die", "leave", "restart", "join", "hang", "join")
-    history.run()
-    assert_numbers_grow_and_mean_one_view(history.sim, history.everyone)
-
-
-@pytest.mark.parametrize("seed", range(15))
-def test_a_number_means_one_view_on_both_sides_of_a_cut(seed: int) -> None:
-    """Unless the cut falls between a decision and the news of it (see `dht.voting`)."""
-    history = History(seed, "cut", "cut", "join", "hang")
-    history.run()
-    assert_numbers_grow_and_mean_one_view(history.sim, history.everyone)

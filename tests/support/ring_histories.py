@@ -79,7 +79,7 @@ class History:
 
     # -- what happens ---------------------------------------------------------------------
 
-    def _happen(self) -> None:
+    def _happen(self) -> None:  # noqa: C901 - one case an event
         event = self.rng.choice(self.events)
         nodes = list(self.sim.nodes.values())
         if self.rng.random() < 0.6:
@@ -140,6 +140,8 @@ class History:
 
     def _wipe(self, victim: SimNode) -> None:
         """Its disk is lost. One at a time: of a majority that has lost its memory nobody knows."""
+        self._settle()
+        self.sim.run(CALM)
         self._settle()
         if len(self.sim.nodes) >= 3 and victim.alive:
             victim.die()

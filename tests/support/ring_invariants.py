@@ -64,9 +64,9 @@ class Invariants:
     def _check_leases(self, view: View, where: str) -> None:
         listed = {(member.id, member.incarnation) for member in view.members}
         for node in self._sim.nodes.values():
-            me = node.engine.me
-            if me.state is MemberState.ACTIVE and node.alive and node.engine.status().in_ring:
-                if node.engine.view is not None and node.engine.view.ring == view.ring:
-                    struck = (me.id, me.incarnation) not in listed
-                    held = node.engine.holds_lease(self._sim.now)
-                    assert not (struck and held), f"{where}: {node.address} is struck off leased"
+            me, own = node.engine.me, node.engine.view
+            if own is None or own.ring != view.ring or (me.id, me.incarnation) in listed:
+                continue
+            if node.alive and me.state is MemberState.ACTIVE:
+                held = node.engine.holds_lease(self._sim.now)
+                assert not held, f"{where}: {node.address} is struck off leased"

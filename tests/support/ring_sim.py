@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from dht.ballots import Memory
 from dht.effects import Departed, Dial, Hangup, IdentityDealt, Keep, Send, ViewInstalled
-from dht.ballots import Memory  # noqa: TC001 - a field of a struct
 from dht.engine import RingEngine
 from dht.ids import NodeId, random_id
 from dht.messages import RingMessage
@@ -101,7 +101,7 @@ class SimNode:
         self.perform(step(self.sim.now))
         self._set_timer()
 
-    def perform(self, effects: Iterable[Effect]) -> None:
+    def perform(self, effects: Iterable[Effect]) -> None:  # noqa: C901 - one case an effect
         for effect in effects:
             match effect:
                 case Send():

@@ -8,24 +8,30 @@ from typing import TypeVar
 import msgspec
 import pytest
 
-from dht.effects import Departed, Dial, Effect, IdentityDealt, Send, ViewInstalled
+from dht.ballots import NO_BALLOT, Ballot, Memory, electorate_of
+from dht.delta import Delta, apply, between
+from dht.effects import Departed, Dial, Effect, IdentityDealt, Keep, Send, ViewInstalled
 from dht.engine import RingEngine
 from dht.errors import LocalProtocolError, RemoteProtocolError
-from dht.ids import to_id
+from dht.ids import ID_BITS, to_id
 from dht.messages import (
+    Accept,
+    Accepted,
     Accuse,
     Admitted,
-    Assent,
     FindNode,
     FoundNodes,
     Heartbeat,
+    Lease,
     Left,
-    Propose,
+    Prepare,
+    Promise,
     PullView,
     Redirect,
     RingMessage,
     Seeking,
     Suspicion,
+    ViewDeltas,
     ViewNews,
     Wish,
 )
@@ -53,7 +59,7 @@ def admitted(number: int, view: View) -> RingEngine:
     engine.receive(view.members[0].id, Admitted(to_id(number), 1, view), 1.0)
     engine.handle_timer(1.0)
     for each in view.members:
-        engine.receive(each.id, Heartbeat(view.ring, view.number, view.digest), SETTLED)
+        engine.receive(each.id, Heartbeat(view.ring, view.number, view.digest, 0.0), SETTLED)
     engine.handle_timer(SETTLED)
     return engine
 
@@ -144,7 +150,7 @@ class TestSeeking:
         assert engine.status().links == 0
         effects = engine.handle_timer(1.0)
         assert said(effects, 1) == [
-            Heartbeat(view.ring, 3, view.digest),
+            Heartbeat(view.ring, 3, view.digest, 1.0),
             Wish(1, A),
         ]
 
@@ -159,7 +165,7 @@ class TestSeeking:
         engine = seeker()
         engine.start(0.0)
         assert engine.receive(to_id(2), ViewNews(ring({2: A})), 0.0) == []
-        assert engine.receive(to_id(2), PullView(), 0.0) == []
+        assert engine.receive(to_id(2), PullView(1, b""), 0.0) == []
         assert engine.view is None
 
     def test_it_answers_lookups(self) -> None:
@@ -179,24 +185,53 @@ class TestMember:
         due = engine.next_deadline()
         assert due is not None
         effects = engine.handle_timer(due)
-        beat = Heartbeat(self.RING.ring, 5, self.RING.digest)
+        beat = Heartbeat(self.RING.ring, 5, self.RING.digest, due)
         assert said(effects, 2) == said(effects, 3) == [beat]
 
     def test_a_better_view_is_pulled_and_a_worse_one_mended(self) -> None:
         engine = admitted(1, self.RING)
 
         def answer(number: int, digest: bytes, ring: bytes = self.RING.ring) -> list[Effect]:
-            return engine.receive(to_id(2), Heartbeat(ring, number, digest), SETTLED)
+            return engine.receive(to_id(2), Heartbeat(ring, number, digest, 7.0), SETTLED)
 
-        assert answer(6, b"") == [Send(to_id(2), PullView())]
-        assert answer(5, b"\xff" * 9) == [Send(to_id(2), PullView())]
-        assert answer(5, self.RING.digest) == []
-        assert answer(5, b"") == [Send(to_id(2), ViewNews(self.RING))]
+        assert answer(6, b"") == [Send(to_id(2), PullView(5, self.RING.digest))]
+        assert answer(5, self.RING.digest) == [Send(to_id(2), Lease(5, 7.0))]
         assert answer(4, b"\xff") == [Send(to_id(2), ViewNews(self.RING))]
         assert answer(9, b"", b"x" * 16) == []
-        assert engine.receive(to_id(2), PullView(), SETTLED) == [
+        assert engine.status().foreign == (b"x" * 16,)
+        assert engine.receive(to_id(2), PullView(1, b""), SETTLED) == [
             Send(to_id(2), ViewNews(self.RING))
         ]
+
+    def test_who_is_a_few_views_behind_is_told_the_difference(self) -> None:
+        engine = admitted(3, self.RING)
+        left = {n: m for n, m in self.RING.by_id.items() if n != to_id(2)}
+        second = self.RING.successor(left, (to_id(1), to_id(3)))
+        third = second.successor({to_id(3): second.by_id[to_id(3)]}, (to_id(3),))
+        steps = (between(self.RING, second), between(second, third))
+        for step in steps:
+            engine.receive(to_id(1), ViewDeltas((step,), ID_BITS), SETTLED)
+        assert engine.view == third
+        behind = Heartbeat(self.RING.ring, 5, self.RING.digest, 0.0)
+        assert engine.receive(to_id(1), behind, SETTLED) == [
+            Send(to_id(1), ViewDeltas(steps, ID_BITS))
+        ]
+        assert engine.receive(to_id(1), PullView(6, second.digest), SETTLED) == [
+            Send(to_id(1), ViewDeltas(steps[1:], ID_BITS))
+        ]
+
+    def test_a_step_from_a_view_that_it_has_not_is_asked_for(self) -> None:
+        engine = admitted(3, self.RING)
+        later = msgspec.structs.replace(self.RING, number=9)
+        step = between(later, later.successor(later.by_id))
+        assert engine.receive(to_id(1), ViewDeltas((step,), ID_BITS), SETTLED) == [
+            Send(to_id(1), PullView(5, self.RING.digest))
+        ]
+        old = between(
+            msgspec.structs.replace(self.RING, number=3), msgspec.structs.replace(later, number=4)
+        )
+        assert engine.receive(to_id(1), ViewDeltas((old,), ID_BITS), SETTLED) == []
+        assert seeker().receive(to_id(1), ViewDeltas((step,), ID_BITS), 0.0) == []
 
     def test_it_adopts_later_views_of_its_ring_only(self) -> None:
         engine = admitted(1, self.RING)
@@ -214,7 +249,9 @@ class TestMember:
         assert engine.receive(to_id(2), ViewNews(later), SETTLED) == [ViewInstalled(later)]
         assert (engine.me.incarnation, engine.me.state) == (2, J)
         assert not engine.status().in_ring
-        assert said(engine.handle_timer(SETTLED), 2)[0] == Seeking(engine.me, True, b"", ())
+        assert said(engine.handle_timer(SETTLED), 2)[0] == Seeking(
+            engine.me, True, b"", (), electorate_of(later)
+        )
         back = View(7, later.ring, (engine.me, *later.members), later.voters)
         stale = Admitted(to_id(1), 2, msgspec.structs.replace(back, number=6 - 1))
         assert engine.receive(to_id(2), stale, SETTLED) == []
@@ -253,24 +290,34 @@ class TestMember:
         assert redirect.leader.id == to_id(1)
         assert redirect.leader.peer == member(to_id(1)).peer
 
-    def test_a_voter_assents_to_the_next_view_only(self) -> None:
+    def test_a_voter_votes_on_the_next_view_only(self) -> None:
         engine = admitted(2, self.RING)
-        following = ring({1: A, 2: A}, 6)
+        ballot = Ballot(1, 1, to_id(1))
 
         def ask(view: View) -> list[Effect]:
-            return engine.receive(to_id(1), Propose(view), SETTLED)
+            return engine.receive(to_id(1), Prepare(electorate_of(view), ballot), SETTLED)
 
-        assert ask(following) == [Send(to_id(1), Assent(following.digest))]
-        assert ask(ring({1: A}, 7)) == [Send(to_id(1), PullView())]
-        assert ask(ring({1: A}, 5)) == [Send(to_id(1), ViewNews(self.RING))]
-        assert ask(msgspec.structs.replace(following, ring=b"x" * 16)) == []
-        assert engine.receive(to_id(3), Propose(ring({2: A, 3: A}, 6)), SETTLED) == []
+        promise = Promise(6, ballot, NO_BALLOT, None)
+        assert ask(self.RING) == [Send(to_id(1), promise)]
+        assert ask(ring({1: A}, 4)) == [Send(to_id(1), ViewNews(self.RING))]
+        assert ask(msgspec.structs.replace(self.RING, ring=b"x" * 16)) == []
+        later = msgspec.structs.replace(promise, number=8)
+        pull = PullView(5, self.RING.digest)
+        assert ask(ring({1: A, 2: A}, 7)) == [Send(to_id(1), later), Send(to_id(1), pull)]
         outsider = admitted(3, ring({1: A, 2: A, 3: A}, 5, 1))
-        assert outsider.receive(to_id(1), Propose(following), SETTLED) == []
+        electorate = electorate_of(ring({1: A, 2: A, 3: A}, 5, 1))
+        assert outsider.receive(to_id(1), Prepare(electorate, ballot), SETTLED) == []
 
     @pytest.mark.parametrize(
         "message",
-        [Wish(1, A), Left(1), Accuse(5, ()), Assent(b""), Propose(RING), FoundNodes(to_id(1), ())],
+        [
+            Wish(1, A),
+            Left(1),
+            Accuse(5, ()),
+            Lease(5, SETTLED),
+            Accepted(6, NO_BALLOT),
+            FoundNodes(to_id(1), ()),
+        ],
     )
     def test_strangers_have_no_say(self, message: RingMessage) -> None:
         engine = admitted(1, self.RING)
@@ -281,36 +328,53 @@ class TestMember:
 
 class TestLeading:
     def lead(self) -> RingEngine:
-        return admitted(1, ring({1: A, 2: A, 3: J}))
+        return admitted(1, ring({1: A, 2: A, 3: J}, 5, 1, 2))
 
     @staticmethod
-    def until_proposed(engine: RingEngine) -> View:
+    def until_proposed(engine: RingEngine) -> Delta:
+        """The value for which it asks, once another voter has promised."""
         for _ in range(20):
             due = engine.next_deadline()
             assert due is not None
-            asked = [e.message for e in only(engine.handle_timer(due), Send)]
-            for message in asked:
-                if isinstance(message, Propose):
-                    return message.view
+            questions = [e.message for e in only(engine.handle_timer(due), Send)]
+            for question in questions:
+                if isinstance(question, Prepare):
+                    promise = Promise(6, question.ballot, NO_BALLOT, None)
+                    (asked,) = said(engine.receive(to_id(2), promise, due), 2)
+                    assert isinstance(asked, Accept)
+                    return asked.delta
         raise AssertionError("nothing proposed")
 
     def test_a_wish_is_voted_on_and_told_to_all(self) -> None:
         engine = self.lead()
+        before = engine.view
+        assert before is not None
         engine.receive(to_id(3), Wish(1, A), SETTLED)
         proposed = self.until_proposed(engine)
         assert proposed.number == 6
-        assert proposed.by_id[to_id(3)].state is A
+        assert proposed.changed == (member(to_id(3)),)
         assert engine.status().number == 5
-        effects = engine.receive(to_id(2), Assent(proposed.digest), SETTLED + 0.1)
-        assert effects[0] == ViewInstalled(proposed)
-        assert said(effects, 2) == said(effects, 3) == [ViewNews(proposed)]
+        candidate = engine._member and engine._member.council.campaign.candidate
+        assert candidate
+        effects = engine.receive(to_id(2), Accepted(6, candidate.ballot), SETTLED + 0.1)
+        after = engine.view
+        assert after == apply(before, proposed)
+        assert effects[0] == ViewInstalled(after)
+        news = ViewDeltas((proposed,), ID_BITS)
+        assert news in said(effects, 2)
+        assert news in said(effects, 3)
 
-    def test_without_a_majority_nothing_is_decided_and_it_is_asked_again(self) -> None:
+    def test_without_a_majority_nothing_is_decided(self) -> None:
         engine = self.lead()
-        engine.receive(to_id(3), Wish(1, A), SETTLED)
-        first = self.until_proposed(engine)
-        assert self.until_proposed(engine) == first
+        now = SETTLED
+        while now < SETTLED + 5.0:
+            due = engine.next_deadline()
+            assert due is not None
+            now = max(now, due)
+            engine.receive(to_id(3), Wish(1, A), now)
+            engine.handle_timer(now)
         assert engine.status().number == 5
+        assert engine.status().frozen
 
     def test_the_dead_need_accusers(self) -> None:
         engine = self.lead()
@@ -319,13 +383,13 @@ class TestLeading:
         accuse = Accuse(5, (Suspicion(to_id(3), 1, True),))
         engine.receive(to_id(2), accuse, SETTLED)
         assert engine.status().dead == (to_id(3),)
-        assert to_id(3) not in self.until_proposed(engine)
+        assert self.until_proposed(engine).struck == (to_id(3),)
 
     def test_cut_off_from_the_majority_of_voters_it_is_frozen(self) -> None:
         engine = self.lead()
         engine.handle_timer(SETTLED + 0.5)
         engine.handle_timer(SETTLED + 5.0)  # late itself: nobody is accused
-        assert not engine.status().frozen
+        assert engine.status().suspected == ()
         now = SETTLED + 5.0
         while now < SETTLED + 7.0:
             due = engine.next_deadline()
@@ -400,3 +464,78 @@ def test_status_is_plain() -> None:
     assert (full.number, len(full.members), full.leader) == (5, 2, to_id(1))
     assert isinstance(full.me, Member)
     msgspec.json.encode(full)
+
+
+class TestRecovering:
+    RING = ring({1: A, 2: A, 3: A})
+
+    @staticmethod
+    def freeze(engine: RingEngine, *heard: int) -> float:
+        """Beat on, hearing only some, until it says that it is frozen."""
+        now = SETTLED
+        while now < SETTLED + 3.0 or not engine.status().frozen:
+            now += 0.05
+            for number in heard:
+                behind = Heartbeat(b"r" * 16, 5, engine.status().digest, now)
+                engine.receive(to_id(number), behind, now)
+            engine.handle_timer(now)
+            assert now < SETTLED + 10
+        return now
+
+    def test_a_frozen_member_makes_a_new_ring_of_those_it_sees(self) -> None:
+        engine = admitted(1, self.RING)
+        engine.link_opened(to_id(3), "c:1", SETTLED)
+        now = self.freeze(engine, 3)
+        effects = engine.recover(now)
+        view = engine.view
+        assert view is not None
+        assert view.ring != self.RING.ring
+        assert view.former == self.RING.ring
+        assert view.number > 1_000
+        assert [m.id for m in view.members] == [to_id(1), to_id(3)]
+        assert view.voters == (to_id(1),)
+        assert said(effects, 3) == [ViewNews(view)]
+        assert engine.holds_lease(now)
+
+        other = admitted(3, self.RING)
+        for number in (1, 2):
+            other.receive(to_id(number), Lease(5, SETTLED), SETTLED)
+        assert other.receive(to_id(1), ViewNews(view), SETTLED) == []  # it is not frozen
+        assert other.status().foreign == (view.ring,)
+        then = self.freeze(other)
+        assert only(other.receive(to_id(1), ViewNews(view), then), ViewInstalled)
+        behind = Heartbeat(self.RING.ring, 5, self.RING.digest, then)
+        assert said(other.receive(to_id(2), behind, then), 2) == [ViewNews(view)]
+
+    def test_with_a_majority_there_is_nothing_to_recover(self) -> None:
+        engine = admitted(1, self.RING)
+        for number in (2, 3):
+            engine.receive(to_id(number), Lease(5, SETTLED), SETTLED)
+        assert engine.holds_lease(SETTLED)
+        with pytest.raises(LocalProtocolError, match="nothing to recover"):
+            engine.recover(SETTLED)
+
+    def test_a_seeker_that_waits_for_a_lost_ring_founds_another(self) -> None:
+        memory = Memory(to_id(1), 1, electorate_of(self.RING))
+        me = member(to_id(1), "", J, 2)
+        engine = RingEngine(me, (), 3, Random(1), keeps_id=True, memory=memory, durable=True)
+        effects = engine.start(0.0)
+        for tick in range(20):
+            effects += engine.handle_timer(tick * 0.1)
+        assert effects == []
+        assert engine.status().waits_for == self.RING.ring
+        (keep,) = engine.recover(2.0)
+        assert isinstance(keep, Keep)
+        for tick in range(20, 40):
+            effects += engine.handle_timer(tick * 0.1)
+        assert only(effects, ViewInstalled)
+        assert engine.status().ring != self.RING.ring
+
+    def test_others_have_nothing_to_recover(self) -> None:
+        engine = seeker()
+        engine.start(0.0)
+        with pytest.raises(LocalProtocolError, match="remembers none"):
+            engine.recover(1.0)
+        engine.leave(1.0)
+        with pytest.raises(LocalProtocolError, match="leaving"):
+            engine.recover(1.0)

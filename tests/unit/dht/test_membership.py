@@ -6,12 +6,27 @@ from random import Random
 
 import msgspec
 
+from dht.ballots import NO_BALLOT, electorate_of
 from dht.effects import Effect, Send
 from dht.ids import to_id
 from dht.membership import Membership
-from dht.messages import Accuse, Assent, Heartbeat, Propose, Seeking, Suspicion, ViewNews, Wish
+from dht.messages import (
+    Accept,
+    Accuse,
+    Heartbeat,
+    Lease,
+    Left,
+    Prepare,
+    Promise,
+    Redirect,
+    Refused,
+    Seeking,
+    Suspicion,
+    Wish,
+)
 from dht.settings import RingSettings
 from dht.view import MemberState, View
+from dht.voter import Voter
 from ring_views import member, view_of
 
 SETTINGS = RingSettings()
@@ -23,11 +38,18 @@ def view(count: int, *voters: int) -> View:
     return msgspec.structs.replace(ring, voters=tuple(to_id(number) for number in voters))
 
 
+def beat(ring: View) -> Heartbeat:
+    return Heartbeat(ring.ring, ring.number, ring.digest, NOW)
+
+
 def membership(me: int, ring: View) -> Membership:
     """A member long settled, that has heard all the others just now."""
-    it = Membership(ring.by_id[to_id(me)], ring, Random(me), SETTINGS, 0.0)
+    mine = ring.by_id[to_id(me)]
+    voter = Voter(mine, None, SETTINGS, durable=False)
+    voter.install(ring, mine, 0.0)
+    it = Membership(mine, ring, voter, Random(me), SETTINGS, 0.0)
     for each in ring.members:
-        it.receive(each.id, Heartbeat(ring.ring, ring.number, ring.digest), NOW)
+        it.receive(each.id, beat(ring), NOW)
     return it
 
 
@@ -46,7 +68,7 @@ def test_suspicions_go_to_the_most_senior_that_live_and_are_withdrawn() -> None:
     accuse = Accuse(1, (Suspicion(to_id(1), 1, True),))
     assert [e.to for e in effects if isinstance(e, Send)] == [to_id(n) for n in (2, 3, 4, 5, 6)]
     assert to(effects, 2) == [accuse]
-    it.receive(to_id(1), Heartbeat(b"r" * 16, 1, it.view.digest), NOW)
+    it.receive(to_id(1), beat(it.view), NOW)
     assert to(it.speak_up(NOW), 1) == [Accuse(1, ())]
     assert it.speak_up(NOW) == []
 
@@ -66,43 +88,93 @@ def test_an_applicant_waits_while_the_tenant_of_its_address_lives() -> None:
     assert it.council.docket
 
 
-def test_with_everyone_else_dead_there_is_nobody_to_be_sent_to() -> None:
-    it = membership(1, view(1, 1))
-    effects = it.receive_seeking(to_id(9), seeking(9), (), NOW)
-    assert len(to(effects, 9)) == 1  # itself leads
+def test_only_the_most_senior_note_who_wants_in() -> None:
+    it = membership(7, view(7, 1, 2, 3, 4, 5))
+    it.receive_seeking(to_id(9), seeking(9), (), NOW)
+    assert not it.council.docket
+    it = membership(5, view(7, 1, 2, 3, 4, 5))
+    it.receive_seeking(to_id(9), seeking(9), (), NOW)
+    assert it.council.docket
 
 
-def test_a_poll_that_is_not_won_in_time_is_held_again() -> None:
+def test_a_leader_that_is_frozen_sends_seekers_to_all_who_may_propose() -> None:
+    it = membership(1, view(3, 1, 2, 3))
+    for voter in (1, 2):
+        it.receive(to_id(voter), Lease(1, NOW), NOW)
+    told = to(it.receive_seeking(to_id(9), seeking(9), (), NOW), 9)
+    assert [m.leader.id for m in told if isinstance(m, Redirect)] == [to_id(1)]
+    later = NOW + SETTINGS.lease + SETTINGS.frozen_after
+    for each in it.view.members:
+        it.receive(each.id, beat(it.view), later)
+    assert it.is_frozen(later)
+    told = to(it.receive_seeking(to_id(9), seeking(9), (), later), 9)
+    assert [m.leader.id for m in told if isinstance(m, Redirect)] == [to_id(n) for n in (1, 2, 3)]
+
+
+def test_a_ballot_that_is_not_won_in_time_is_held_again() -> None:
     it = membership(1, view(3, 1, 2, 3))
     it.receive(to_id(3), Wish(1, MemberState.LEAVING), NOW)
     due = it.council.decide_at
     assert due is not None
-    assert to(it.lead(due), 2)
-    assert it.council.poll is not None
+    assert isinstance(to(it.lead(due), 2)[0], Prepare)
+    candidate = it.council.campaign.candidate
+    assert candidate is not None
     assert it.lead(due) == []
-    it.beat(due + 0.1)
-    assert to(it.beat(due + 0.2), 2)[-1] == Propose(it.council.poll.proposal.view)
-    expired = it.council.poll.deadline
-    it.speak_up(expired)
-    assert it.council.poll is None
+    assert to(it.beat(due + 0.1), 2)[-1] == Prepare(candidate.electorate, candidate.ballot)
+    expired = candidate.deadline
+    it.receive(to_id(3), Wish(1, MemberState.LEAVING), expired)
+    assert it.council.campaign.candidate is None
     assert it.council.decide_at is not None
-    assert it.lead(it.council.decide_at)
+    assert it.council.decide_at > expired
+    for each in it.view.members:
+        it.receive(each.id, beat(it.view), expired)
+    again = it.lead(it.council.decide_at)
+    assert to(again, 2)
+    assert it.council.campaign.candidate is not None
+    assert it.council.campaign.candidate.ballot > candidate.ballot
 
 
-def test_a_leader_that_stands_by_another_proposal_waits() -> None:
+def test_a_greater_ballot_makes_it_wait_and_try_a_greater_one_yet() -> None:
     it = membership(1, view(3, 1, 2, 3))
-    theirs = it.view.successor({to_id(1): it.me, to_id(2): it.view.by_id[to_id(2)]})
-    assert to(it.receive(to_id(2), Propose(theirs), NOW), 2) == [Assent(theirs.digest)]
     it.receive(to_id(3), Wish(1, MemberState.LEAVING), NOW)
     assert it.council.decide_at is not None
-    assert it.lead(it.council.decide_at) == []
-    assert it.council.poll is None
-    later = NOW + SETTINGS.assent_life
-    it.receive(to_id(3), Wish(1, MemberState.LEAVING), later)
-    for each in it.view.members:
-        it.receive(each.id, Heartbeat(it.view.ring, 1, it.view.digest), later)
+    it.lead(it.council.decide_at)
+    candidate = it.council.campaign.candidate
+    assert candidate is not None
+    greater = msgspec.structs.replace(candidate.ballot, round=7)
+    it.receive(to_id(2), Refused(2, candidate.ballot, greater), NOW + 0.1)
+    assert it.council.campaign.candidate is None
+    it.receive(to_id(3), Wish(1, MemberState.LEAVING), NOW + 0.3)
     assert it.council.decide_at is not None
-    assert to(it.lead(it.council.decide_at), 2)
+    it.lead(it.council.decide_at)
+    assert it.council.campaign.candidate is not None
+    assert it.council.campaign.candidate.ballot > greater
+
+
+def test_the_others_wait_their_turn() -> None:
+    wish = Wish(1, MemberState.LEAVING)
+    due = []
+    for number in (1, 2, 3):
+        it = membership(number, view(4, 1, 2, 3))
+        it.receive(to_id(4), wish, NOW)
+        assert it.council.decide_at is not None
+        due.append(round((it.council.decide_at - NOW - SETTINGS.batch) / SETTINGS.turn, 6))
+    assert due == [0, 1, 2]
+
+
+def test_it_adopts_what_a_voter_has_accepted_before() -> None:
+    it = membership(1, view(3, 1, 2, 3))
+    it.receive(to_id(3), Wish(1, MemberState.LEAVING), NOW)
+    assert it.council.decide_at is not None
+    it.lead(it.council.decide_at)
+    candidate = it.council.campaign.candidate
+    assert candidate is not None
+    assert candidate.wish is not None
+    theirs = msgspec.structs.replace(candidate.wish, digest=b"theirs..")
+    old = msgspec.structs.replace(candidate.ballot, node=to_id(2))
+    it.receive(to_id(2), Promise(2, candidate.ballot, old, theirs), NOW)
+    effects = it.receive(to_id(3), Promise(2, candidate.ballot, NO_BALLOT, None), NOW)
+    assert to(effects, 2) == [Accept(electorate_of(it.view), candidate.ballot, theirs)]
 
 
 def test_who_no_longer_leads_when_a_view_is_due_makes_none() -> None:
@@ -117,8 +189,33 @@ def test_who_no_longer_leads_when_a_view_is_due_makes_none() -> None:
     assert it.lead(due) == []
 
 
-def test_who_is_behind_is_told() -> None:
-    it = membership(2, view(3, 1, 2, 3))
-    assert it.receive(to_id(77), Heartbeat(b"r" * 16, 0, b""), NOW) == [
-        Send(to_id(77), ViewNews(it.view))
-    ]
+def test_a_voter_that_falls_silent_is_led_past_though_it_is_not_ours_to_accuse() -> None:
+    ring = view(40, 1, 20, 30)
+    it = membership(20, ring)
+    later = NOW + SETTINGS.grace
+    for each in ring.members:
+        if each.id != to_id(1):
+            it.receive(each.id, beat(ring), later)
+    it.speak_up(later)
+    assert it.suspicions(later) == ()
+    assert to_id(1) in it.council.absent
+    it.receive(to_id(9), Left(1), later)
+    assert it.council.decide_at == later + SETTINGS.batch
+
+
+def test_a_heartbeat_goes_to_neighbours_and_voters_alike() -> None:
+    it = membership(20, view(40, 1, 2, 20))
+    told = {e.to for e in it.tell_beat(NOW) if isinstance(e, Send)}
+    assert told == {to_id(n) for n in (1, 2, 17, 18, 19, 20, 21, 22, 23)}
+
+
+def test_a_wish_that_is_not_granted_is_told_to_all_who_may_propose() -> None:
+    it = membership(3, view(3, 1, 2))
+    assert [e.to for e in it.leave(NOW) if isinstance(e, Send)] == [to_id(1)]
+    later = NOW + SETTINGS.wish_patience
+    for each in it.view.members:
+        it.receive(each.id, beat(it.view), later)
+    wish = Wish(1, MemberState.LEAVING)
+    effects = it.beat(later)
+    assert wish in to(effects, 1)
+    assert wish in to(effects, 2)

@@ -163,6 +163,8 @@ class Docket:
                 continue
             if leader in (new.id, old and old.id):
                 continue  # no one takes the place of a leader that lives
+            if old is not None and old.incarnation > new.incarnation:
+                continue  # said before that process was let in
             if old is not None:  # its address is the applicant's now: that process has ended
                 members.pop(old.id, None)
             node = self._id_for(applicant, members)

@@ -35,6 +35,7 @@ KEPT = {
     165: "a voter that has never voted does not know whose word is needed",
     202: "a ballot of an old group of founders is always due",
     217: "who has lost its memory takes a member left behind for the ring",
+    559: "what a process asked before it was struck off replaces what it is now",
     708: "the only voter of a refounded ring has never heard of it",
     1008: "a founder of one view is among those of the next",
 }

@@ -112,6 +112,14 @@ def test_another_process_at_the_same_address_replaces_it_too() -> None:
     assert len(proposal.view.members) == 2
 
 
+def test_what_an_earlier_incarnation_asked_is_void() -> None:
+    docket = Docket(9, LIFE)
+    docket.apply(applicant(2, keeps_id=True, incarnation=5), NOW)
+    newer = msgspec.structs.replace(member(to_id(2)), incarnation=6)
+    before = view({1: A, 2: A}).successor({LEADER: member(LEADER), newer.id: newer})
+    assert propose(docket, before) is None
+
+
 def test_a_copied_id_is_not_taken_from_its_holder() -> None:
     docket = Docket(9, LIFE)
     twin = msgspec.structs.replace(member(to_id(2), "", J, 1), peer="elsewhere:7400")

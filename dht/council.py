@@ -107,7 +107,8 @@ class Council:
     def propose(self, view: View, me: Member, now: float, *, unresolved: bool) -> list[Effect]:
         """Begin a ballot, if there is anything to change or to finish."""
         self.decide_at = None
-        self._proposal = self.docket.propose(view, me.id, self.dead, self.absent, self._rng)
+        dead = self._to_strike_off(view)
+        self._proposal = self.docket.propose(view, me.id, dead, self.absent, self._rng)
         if self._proposal is None and not unresolved:
             self._needed_since = None
             return []
@@ -117,6 +118,17 @@ class Council:
         elif not unresolved:
             return []  # somebody who is in already is told so: nothing to vote on
         return self.campaign.begin(electorate_of(view), me, wish, now)
+
+    def _to_strike_off(self, view: View) -> frozenset[NodeId]:
+        """The dead, but no silent voter where too few voters would be left to have agreed.
+
+        Who hears of no majority is more likely to be cut off itself, and might yet
+        be heard: the majority is not to be struck off on the word of one.
+        """
+        left = [node for node in view.voters if node not in self.dead]
+        if 2 * len(left) > len(view.voters):
+            return self.dead
+        return self.dead.difference(set(view.voters) - self.gone)
 
     def decision(self, view: View) -> tuple[Proposal, Delta | None] | None:
         """What has been decided, once; without a delta where `view` stays."""

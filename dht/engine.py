@@ -25,7 +25,7 @@ from dht.messages import (
 )
 from dht.settings import RingSettings
 from dht.standing import Standing
-from dht.status import RingStatus, describe
+from dht.status import Health, RingStatus, describe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -195,6 +195,17 @@ class RingEngine(Standing):
         """Whether this node may acknowledge what it is home to, as far as the ring goes."""
         return self._member is not None and self._member.lease.is_held(now)
 
+    def health(self, now: float) -> Health:
+        """What is wrong, cheaply."""
+        member = self._member
+        waits_for = self._seeker.waits_for(self.me, now) if member is None else None
+        return Health(
+            frozen=member is not None and member.is_frozen(now),
+            missing=tuple(sorted(member.missing_voters(now))) if member is not None else (),
+            foreign=self.foreign.seen(now),
+            waits_for=waits_for.ring if waits_for is not None else b"",
+        )
+
     # -- time ---------------------------------------------------------------------------------
 
     def next_deadline(self) -> float | None:
@@ -258,7 +269,6 @@ class RingEngine(Standing):
             member=member,
             discovery=self._discovery,
             seekers=len(self._seeker.founding.known(self._now)),
-            foreign=self.foreign.seen(self._now),
-            waits_for=self._seeker.waits_for(self.me, self._now) if member is None else None,
+            health=self.health(self._now),
             now=self._now,
         )

@@ -79,6 +79,11 @@ class Membership:
         """Whether no majority of voters has answered this member for some time."""
         return now >= max(self.lease.until, self._since) + self._settings.frozen_after
 
+    def missing_voters(self, now: float) -> frozenset[NodeId]:
+        """Voters that this member has not heard of late, or knows to be gone."""
+        away = self.council.absent | self._detector.missing(now)
+        return frozenset(node for node in self.view.voters if node in away)
+
     # -- time ---------------------------------------------------------------------------
 
     def beat(self, now: float) -> list[Effect]:

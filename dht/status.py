@@ -13,11 +13,19 @@ from dht.view import Member
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from dht.ballots import Electorate
     from dht.discovery import Discovery
     from dht.membership import Membership
     from dht.messages import Suspicion
     from dht.view import View
+
+
+class Health(msgspec.Struct, frozen=True):
+    """What an operator is to be told of, loudly."""
+
+    frozen: bool  # no majority of voters has answered for some time: no view can be decided
+    missing: tuple[NodeId, ...]  # voters that are not heard of
+    foreign: tuple[bytes, ...]  # ids of other rings met of late: there should be none
+    waits_for: bytes  # of a seeker: a ring that it remembers and that lacks a majority; or empty
 
 
 class RingStatus(msgspec.Struct, frozen=True):
@@ -34,24 +42,26 @@ class RingStatus(msgspec.Struct, frozen=True):
     suspected: tuple[NodeId, ...]  # by this node itself
     dead: tuple[NodeId, ...]  # by verdict; a view without them is due
     leased: bool  # a majority of voters stands by this node: what it is home to, it may confirm
-    frozen: bool  # no majority of voters has answered for some time: no view can be decided
+    health: Health
     accused: tuple[tuple[NodeId, tuple[NodeId, ...]], ...]  # who, and by whom, as far as told here
-    foreign: tuple[bytes, ...]  # ids of other rings met of late: there should be none
-    waits_for: bytes  # of a seeker: a ring that it remembers and that lacks a majority; or empty
     links: int
     seekers: int  # nodes without a ring that this one knows of, itself left out
     contacts: int  # in the k-buckets
 
+    @property
+    def frozen(self) -> bool:
+        """Whether no majority of voters has answered for some time."""
+        return self.health.frozen
 
-def describe(  # noqa: PLR0913, PLR0917 - it gathers from everywhere
+
+def describe(
     me: Member,
     view: View | None,
     suspected: Iterable[Suspicion],
     member: Membership | None,
     discovery: Discovery,
     seekers: int,
-    foreign: tuple[bytes, ...],
-    waits_for: Electorate | None,
+    health: Health,
     now: float,
 ) -> RingStatus:
     """The status of a node; `member` is None unless a view lists it."""
@@ -69,10 +79,8 @@ def describe(  # noqa: PLR0913, PLR0917 - it gathers from everywhere
         suspected=tuple(each.node for each in suspected),
         dead=tuple(sorted(council.dead)) if council else (),
         leased=member is not None and member.lease.is_held(now),
-        frozen=member is not None and member.is_frozen(now),
+        health=health,
         accused=council.accusations.summary(now) if council else (),
-        foreign=foreign,
-        waits_for=waits_for.ring if waits_for is not None else b"",
         links=len(discovery.links),
         seekers=seekers,
         contacts=len(discovery.table),

@@ -54,6 +54,8 @@ from pubsub.takeover import Takeover
 from pubsub.tree import Tree
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dht.effects import Effect
     from dht.ids import NodeId
     from pubsub.limits import Limits
@@ -63,12 +65,17 @@ if TYPE_CHECKING:
 _BY_TOPIC = attrgetter("topic")
 _BY_ADDRESS = attrgetter("address")
 _BY_RECORD = attrgetter("record.address")
+# What a home acknowledges, and so only under its lease; reading goes on without.
+_Commits = Append | SessionOpen | SessionUpdate | SessionAttach | SessionPut | SessionClose
 
 
 class Assembly:
     """All parts of one engine."""
 
-    def __init__(self, me: NodeId, limits: Limits) -> None:
+    def __init__(
+        self, me: NodeId, limits: Limits, leased: Callable[[float], bool] = lambda _: True
+    ) -> None:
+        self._leased = leased
         core = self.core = Core(me, limits)
         requests = self.requests = Requests(core)
         homes = self.homes = Homes(core, requests)
@@ -152,7 +159,10 @@ class Assembly:
         name_of, answer = self._at_home[type(message)]
         number = slot_of(name_of(message))
         slot = self.core.slots.get(number)
-        if slot is not None:
+        if slot is not None and isinstance(message, _Commits) and not self._leased(now):
+            # The ring's majority may be giving this slot to another: nothing is promised.
+            self._refuse(sender, message, now, out)
+        elif slot is not None:
             answer(sender, message, slot, now, out)
         elif not self.takeover.queue(number, sender, message):
             self._refuse(sender, message, now, out)

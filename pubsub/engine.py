@@ -29,6 +29,8 @@ from pubsub.sessions import address_for
 from pubsub.slot import is_inbox
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dht.effects import Effect
     from dht.ids import NodeId
     from dht.placement import Placement
@@ -44,9 +46,16 @@ _DEFAULTS: Final = Limits()
 class PubSubEngine:
     """Logs, trees and sessions as one node has them."""
 
-    def __init__(self, me: NodeId, limits: Limits = _DEFAULTS) -> None:
+    def __init__(
+        self,
+        me: NodeId,
+        limits: Limits = _DEFAULTS,
+        leased: Callable[[float], bool] = lambda _: True,
+    ) -> None:
+        """`leased`: whether this node may acknowledge as a home at a time (`dht.leases`)."""
         self.me = me
-        self._parts = Assembly(me, limits)
+        self._leased = leased
+        self._parts = Assembly(me, limits, leased)
 
     # -- the ring ---------------------------------------------------------------------
 
@@ -114,7 +123,7 @@ class PubSubEngine:
         """
         out: list[Effect] = []
         known = self._parts.core.topics.get(topic)
-        if known is not None:  # the hot path: this node is the topic's open home
+        if known is not None and self._leased(now):  # the hot path: this is its open home
             message = Append(request, topic, message_id, payload, at, 0, client_id)
             result = self._parts.homes.append(self.me, message, known.slot, now, out)
             out.append(Answer(request, result))

@@ -15,8 +15,9 @@ import msgspec
 import structlog
 import trio
 
-from dht.effects import Departed, Dial, Hangup, IdentityDealt, Send, ViewInstalled
+from dht.effects import Departed, Dial, Hangup, IdentityDealt, Keep, Send, ViewInstalled
 from dht.engine import RingEngine
+from dht.errors import LocalProtocolError as RingLocalError
 from dht.errors import RemoteProtocolError as RingProtocolError
 from dht.settings import RingSettings
 from dht.view import Member, MemberState
@@ -25,9 +26,10 @@ from node.cluster.codec import PUBSUB_MESSAGES, RING_MESSAGES, Encoder
 from node.cluster.departure import Departure, Stage
 from node.cluster.effects import EffectQueue
 from node.cluster.greetings import Introduction
+from node.cluster.keeping import Keeping
 from node.cluster.peers import Peers
 from node.cluster.requests import Requests
-from node.cluster.state import Identity, keep_identity, load_identity
+from node.cluster.ringwatch import RingWatch
 from node.cluster.status import ClusterStatus, describe_links
 from node.cluster.takeovers import TakeoverWatch
 from node.errors import LocalProtocolError, RemoteProtocolError
@@ -82,9 +84,9 @@ class Cluster(Requests):
         self._listener = listener
         self._client_address = client_address or config.client_address()
         self._rng = rng or random.SystemRandom()
-        self._identity = load_identity(config.state_dir, self._rng)
-        self.me: NodeId = self._identity.id
-        self.incarnation = self._identity.incarnation
+        self._keeping = Keeping(config.state_dir, self._rng)
+        self.me: NodeId = self._keeping.identity.id
+        self.incarnation = self._keeping.identity.incarnation
         self.view: View | None = None
         self.placement: Placement | None = None
         self._ring: RingEngine | None = None
@@ -93,6 +95,7 @@ class Cluster(Requests):
         self._departure = Departure()
         self._encoder = Encoder()
         self._takeovers = TakeoverWatch(stats.takeover_seconds)
+        self._watch = RingWatch()
         self._effects = EffectQueue(
             {
                 Send: self._send,
@@ -105,6 +108,7 @@ class Cluster(Requests):
                 Hangup: lambda e: self._links.hang_up(e.node, "the ring has no use for it"),
                 ViewInstalled: self._install,
                 IdentityDealt: self._take_identity,
+                Keep: lambda e: self._keeping.keep_votes(e, self._kept),
                 Departed: lambda _: self._departure.finish(),
             }
         )
@@ -146,8 +150,12 @@ class Cluster(Requests):
     # -- life --------------------------------------------------------------------------
 
     async def bind(self) -> None:
-        """Open the peer listener. Raises OSError. `run` calls it where nobody has."""
+        """Open the peer listener. `run` calls it where nobody has.
+
+        Raises OSError, and StateError if another process has the state directory.
+        """
         config = self._config
+        self._keeping.lock()
         self._sockets = await trio.open_tcp_listeners(config.peer.port, host=config.peer.host)
         peer = config.peer_address(self._sockets[0].socket.getsockname()[1])
         me = Member(
@@ -160,7 +168,14 @@ class Cluster(Requests):
         )
         settings = RingSettings(flat_limit=config.flat_limit)
         self._ring = RingEngine(
-            me, config.join, config.expect, self._rng, settings, keeps_id=self._identity.kept
+            me,
+            config.join,
+            config.expect,
+            self._rng,
+            settings,
+            keeps_id=self._keeping.identity.kept,
+            memory=self._keeping.memory,
+            durable=self._keeping.durable,
         )
         introduction = Introduction(self.me, self.incarnation, peer)
         self._peers = Peers(introduction, config.secrets, self._stats, self, self._rng)
@@ -171,14 +186,18 @@ class Cluster(Requests):
             await self.bind()
             await self.run(task_status=task_status)
             return
-        if self._identity.kept:
-            self._keep_identity()  # the next life's incarnation must be greater than this one's
-        async with trio.open_nursery() as nursery:
-            await nursery.start(self._peers.run, self._sockets)
-            self._act_ring(self._ring.start(trio.current_time()))
-            nursery.start_soon(self._ring_alarm.run)
-            nursery.start_soon(self._pubsub_alarm.run)
-            task_status.started()
+        if self._keeping.identity.kept:
+            self._keeping.keep_id(self.me)  # with this life's incarnation
+        try:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(self._peers.run, self._sockets)
+                self._act_ring(self._ring.start(trio.current_time()))
+                nursery.start_soon(self._ring_alarm.run)
+                nursery.start_soon(self._pubsub_alarm.run)
+                nursery.start_soon(self._keeping.run, self._kept)
+                task_status.started()
+        finally:
+            self._keeping.unlock()
 
     async def leave_ring(self) -> None:
         """Hand everything over, leave, and close all links; `LEAVE_WITHIN` and a second at most."""
@@ -191,6 +210,15 @@ class Cluster(Requests):
             log.warning("left_unfinished", stage=self._departure.stage.name.lower())
         await self._peers.close()
 
+    def recover(self) -> None:
+        """Go on without the majority that is lost. Raises `dht.errors.LocalProtocolError`."""
+        if self._ring is None:
+            msg = "this node has not started yet"
+            raise RingLocalError(msg)
+        self._act_ring(self._ring.recover(trio.current_time()))
+        log.error("ring_recovered", advice="the operator has given the ring's majority up for lost")
+        self._end_batch()
+
     def _next_ring(self) -> float | None:
         return self._ring.next_deadline() if self._ring is not None else None
 
@@ -200,6 +228,7 @@ class Cluster(Requests):
     def _handle_ring(self, now: float) -> None:
         if self._ring is not None:
             self._act_ring(self._ring.handle_timer(now))
+            self._watch.look(self._ring, now)
             self._end_batch()
 
     def _handle_pubsub(self, now: float) -> None:
@@ -245,11 +274,11 @@ class Cluster(Requests):
             msg = "a view without a placement"
             raise LocalProtocolError(msg)
         self.view, self.placement = effect.view, self._ring.placement
-        if not self._identity.kept and self.me in self.view:  # a founder's id is not dealt
-            self._keep_identity()
+        if not self._keeping.identity.kept and self.me in self.view:
+            self._keeping.keep_id(self.me)  # a founder's is not dealt
         if self._pubsub is None:
             # Not before: the id may have been dealt just now.
-            self._pubsub = PubSubEngine(self.me)
+            self._pubsub = PubSubEngine(self.me, leased=self._ring.holds_lease)
         now = trio.current_time()
         self._takeovers.begin(self.placement.slots_of(self.me), self._pubsub.serving, now)
         effects = self._pubsub.install_view(self.view, self.placement, now)
@@ -259,12 +288,12 @@ class Cluster(Requests):
 
     def _take_identity(self, effect: IdentityDealt) -> None:
         self.me = effect.id
-        self._keep_identity()
+        self._keeping.keep_id(self.me)
         self._links.rename(msgspec.structs.replace(self._links.pairing.me, id=effect.id))
 
-    def _keep_identity(self) -> None:
-        self._identity = Identity(self.me, self.incarnation, kept=True)
-        keep_identity(self._config.state_dir, self._identity)
+    def _kept(self, serial: int) -> None:
+        if self._ring is not None:
+            self._act_ring(self._ring.kept(serial, trio.current_time()))
 
     def _deliver(self, effect: Deliver) -> None:
         self._told = True

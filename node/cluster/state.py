@@ -1,11 +1,13 @@
 """The state directory: what a node keeps of itself between two lives.
 
-For now its id (dealt by the ring, and worth keeping) and its incarnation. One
-msgpack file, replaced atomically: after a crash there is the old one or the new.
+Its id (dealt by the ring, and worth keeping) with its incarnation, and what it has
+promised as a voter. A msgpack file each, replaced atomically: after a crash there
+is the old one or the new. One process at a time has the directory.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import time
 from typing import TYPE_CHECKING, Final
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 import structlog
 
+from dht.ballots import Memory
 from dht.ids import WireId, random_id
 from node.cluster.codec import decode_stranger
 from node.config import ConfigError
@@ -21,11 +24,16 @@ from node.errors import RemoteProtocolError
 if TYPE_CHECKING:
     from pathlib import Path
     from random import Random
+    from typing import TextIO
 
 log = structlog.get_logger()
 
 FILE_NAME: Final = "identity"
+VOTES_NAME: Final = "votes"
+LOCK_NAME: Final = "lock"
 _FORMAT: Final = "cometring identity 1"
+_VOTES_FORMAT: Final = "cometring votes 1"
+_MOST_MEMBERS: Final = 100_000
 
 
 class StateError(ConfigError):
@@ -44,6 +52,32 @@ class _File(msgspec.Struct, frozen=True, array_like=True):
     format: str
     id: WireId
     incarnation: int
+
+
+class _Votes(msgspec.Struct, frozen=True, array_like=True):
+    format: str
+    memory: Memory
+
+
+def lock_directory(directory: Path) -> TextIO:
+    """Make sure that no other process uses `directory`, as long as the answer is not closed.
+
+    Two that shared it would vote twice with one voice. Raises StateError.
+    """
+    _require_writable(directory)
+    path = directory / LOCK_NAME
+    try:
+        lock = path.open("w")
+    except OSError as error:
+        msg = f"cannot write {path}: {error.strerror}"
+        raise StateError(msg) from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        msg = f"the state directory {directory} is in use by another node: give each its own"
+        raise StateError(msg) from None
+    return lock
 
 
 def load_identity(directory: Path | None, rng: Random) -> Identity:
@@ -80,6 +114,36 @@ def save_identity(directory: Path, identity: Identity) -> None:
     data = msgspec.msgpack.encode(_File(_FORMAT, identity.id, identity.incarnation))
     try:
         _replace(path, data)
+    except OSError as error:
+        msg = f"cannot write {path}: {error.strerror}"
+        raise StateError(msg) from None
+
+
+def load_votes(directory: Path) -> Memory | None:
+    """What an earlier life promised as a voter; None: it never was in a ring. Raises StateError."""
+    path = directory / VOTES_NAME
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        msg = f"cannot read {path}: {error.strerror}"
+        raise StateError(msg) from None
+    try:
+        votes = decode_stranger(data, _Votes, max_items=_MOST_MEMBERS)
+    except RemoteProtocolError:
+        votes = None
+    if votes is None or votes.format != _VOTES_FORMAT:
+        msg = f"{path} is damaged or from another version: remove it, and this node has no vote"
+        raise StateError(f"{msg} until the ring lets it in again")
+    return votes.memory
+
+
+def save_votes(directory: Path, memory: Memory) -> None:
+    """Keep what this node has promised. Raises StateError."""
+    path = directory / VOTES_NAME
+    try:
+        _replace(path, msgspec.msgpack.encode(_Votes(_VOTES_FORMAT, memory)))
     except OSError as error:
         msg = f"cannot write {path}: {error.strerror}"
         raise StateError(msg) from None

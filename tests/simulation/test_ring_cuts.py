@@ -128,4 +128,4 @@ def test_a_recovered_minority_and_the_majority_are_two_rings_and_both_shout() ->
     sim.run(10)
     assert sim.one_ring(few)
     assert sim.one_ring(many)
-    assert any(node.engine.status().foreign for node in nodes)
+    assert any(node.engine.status().health.foreign for node in nodes)

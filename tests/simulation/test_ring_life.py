@@ -284,7 +284,7 @@ class TestRestart:
         few = [sim.start(f"n{index}", ["n0"], 2, durable=True) for index in range(2)]
         sim.run(20)
         assert all(node.engine.view is None for node in few)
-        assert all(node.engine.status().waits_for for node in few)
+        assert all(node.engine.status().health.waits_for for node in few)
         few.append(sim.start("n2", ["n0"], 2, durable=True))
         sim.run_until(lambda: sim.one_ring(few), 5)
         assert few[0].engine.status().number == 2

@@ -109,22 +109,31 @@ class Node:
 
 @asynccontextmanager
 async def ring(size: int, **settings: Any) -> AsyncIterator[tuple[list[Node], trio.Nursery]]:
-    """A ring of `size` ready nodes, all of which know the first."""
+    """A ring of `size` ready nodes, all of which know the first.
+
+    `state_dir`, for more than one: a folder with one for each, named by its number.
+    """
+    folder = settings.pop("state_dir", None)
+
+    def node(number: int, **more: Any) -> Node:
+        if folder is not None:
+            more["state_dir"] = folder / str(number) if size > 1 else folder
+        return Node(**more, expect=size, **settings)
+
     async with trio.open_nursery() as nursery:
-        seed = Node(expect=size, **settings)
         if size > 1:
             # A seed is dialled under its real port, which it gets first.
             (listener,) = await trio.open_tcp_listeners(0, host=HOST)
             port = listener.socket.getsockname()[1]
             await listener.aclose()
             address = f"{HOST}:{port}"
-            seed = Node(peer=address, join=address, expect=size, **settings)
-            nodes = [seed] + [Node(join=address, expect=size, **settings) for _ in range(size - 1)]
+            nodes = [node(0, peer=address, join=address)]
+            nodes += [node(number, join=address) for number in range(1, size)]
         else:
-            nodes = [seed]
-        for node in nodes:
-            await nursery.start(node.run)
-        await until(lambda: all(node.cluster.ready for node in nodes), 15)
+            nodes = [node(0)]
+        for each in nodes:
+            await nursery.start(each.run)
+        await until(lambda: all(each.cluster.ready for each in nodes), 15)
         yield nodes, nursery
         assert not any(node.stats.link_refused["bug"] for node in nodes)
         nursery.cancel_scope.cancel()

@@ -198,7 +198,7 @@ class TestMember:
         assert answer(5, self.RING.digest) == [Send(to_id(2), Lease(5, 7.0))]
         assert answer(4, b"\xff") == [Send(to_id(2), ViewNews(self.RING))]
         assert answer(9, b"", b"x" * 16) == []
-        assert engine.status().foreign == (b"x" * 16,)
+        assert engine.status().health.foreign == (b"x" * 16,)
         assert engine.receive(to_id(2), PullView(1, b""), SETTLED) == [
             Send(to_id(2), ViewNews(self.RING))
         ]
@@ -501,7 +501,7 @@ class TestRecovering:
         for number in (1, 2):
             other.receive(to_id(number), Lease(5, SETTLED), SETTLED)
         assert other.receive(to_id(1), ViewNews(view), SETTLED) == []  # it is not frozen
-        assert other.status().foreign == (view.ring,)
+        assert other.status().health.foreign == (view.ring,)
         then = self.freeze(other)
         assert only(other.receive(to_id(1), ViewNews(view), then), ViewInstalled)
         behind = Heartbeat(self.RING.ring, 5, self.RING.digest, then)
@@ -523,7 +523,7 @@ class TestRecovering:
         for tick in range(20):
             effects += engine.handle_timer(tick * 0.1)
         assert effects == []
-        assert engine.status().waits_for == self.RING.ring
+        assert engine.status().health.waits_for == self.RING.ring
         (keep,) = engine.recover(2.0)
         assert isinstance(keep, Keep)
         for tick in range(20, 40):

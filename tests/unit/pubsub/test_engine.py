@@ -12,7 +12,7 @@ from pubsub.assembly import Assembly
 from pubsub.effects import Answer, Deliver
 from pubsub.engine import PubSubEngine
 from pubsub.limits import Limits
-from pubsub.messages import Appended, Cursor, Leave, PubSubMessage
+from pubsub.messages import Appended, Cursor, Leave, PubSubMessage, SessionDone
 from pubsub_rig import Rig
 
 
@@ -95,3 +95,30 @@ def test_an_unknown_message_is_our_own_fault() -> None:
     rig = Rig(1)
     with pytest.raises(KeyError):
         rig.nodes[0].engine.receive(b"x" * 20, Cursor(1, 1), 0.0)  # type: ignore[arg-type]
+
+
+def test_without_a_lease_a_home_reads_on_and_acknowledges_nothing() -> None:
+    rig = Rig(1)
+    (node,) = rig.nodes
+    lease = [True]
+    engine = PubSubEngine(node.id, leased=lambda _: lease[0])
+    placement = node.engine._parts.core.placement
+    assert placement is not None
+    engine.install_view(placement.view, placement, rig.now)
+    (answer,) = engine.append(1, "/a", b"{}", "m1", 0.0, rig.now)
+    assert isinstance(answer, Answer)
+    assert isinstance(answer.result, Appended)
+    lease[0] = False
+    assert engine.append(2, "/a", b"{}", "m2", 0.0, rig.now) == []
+    assert engine.append(3, "/new", b"{}", "m3", 0.0, rig.now) == []
+    assert engine.open_session(4, "tag.abcdefghij0123456789", b"", rig.now) == []
+    assert [each.request for each in engine.join(5, "/a", None, rig.now)] == [5]  # type: ignore[attr-defined]
+    lease[0] = True
+    due = engine.next_deadline()
+    assert due is not None
+    answers = engine.handle_timer(due)
+    assert [type(each.result) for each in answers if isinstance(each, Answer)] == [
+        Appended,
+        Appended,
+        SessionDone,
+    ]

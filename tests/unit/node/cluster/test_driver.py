@@ -19,7 +19,7 @@ from dht.view import Member, MemberState
 from node.cluster import driver
 from node.cluster.codec import Encoder
 from node.cluster.messages import RelayCancel
-from node.cluster.state import load_identity
+from node.cluster.state import StateError, load_identity, load_votes
 from node.errors import LocalProtocolError
 from peers_rig import HOST, Party, party, until
 from pubsub.effects import Reset
@@ -179,24 +179,75 @@ async def test_a_full_disk_is_no_reason_to_leave(
         async with ring(1, state_dir=tmp_path) as ([node], _):
             assert node.cluster.ready
     errors = [entry for entry in logs if entry["log_level"] == "error"]
-    assert [entry["event"] for entry in errors] == ["identity_not_kept"]
+    assert [entry["event"] for entry in errors] == ["vote_not_kept", "identity_not_kept"]
 
 
-async def test_a_dealt_id_outlives_the_process(tmp_path: Path) -> None:
-    async with ring(3, state_dir=tmp_path / "shared") as (nodes, _):
-        dealt = {node.cluster.me for node in nodes}
-        kept = load_identity(tmp_path / "shared", nodes[0].cluster._rng)
-        assert kept.kept
-        assert kept.id in dealt  # the last that wrote; a directory is for one node, really
-    again = Node(state_dir=tmp_path / "shared")
-    assert again.cluster.me == kept.id
-    assert again.cluster.incarnation > max(node.cluster.incarnation for node in nodes)
-    async with trio.open_nursery() as nursery:
-        await nursery.start(again.run)
-        await until(lambda: again.cluster.ready)
-        assert again.cluster.me == kept.id
-        nursery.cancel_scope.cancel()
-    assert Node(state_dir=tmp_path / "shared").cluster.incarnation > again.cluster.incarnation
+async def test_a_ring_outlives_its_processes(tmp_path: Path) -> None:
+    """Ids, the ring itself and its votes: all of it was only on the disks in between."""
+    async with ring(3, state_dir=tmp_path) as (nodes, _):
+        before = {node.cluster.me: node.cluster.incarnation for node in nodes}
+        old = nodes[0].cluster.view
+        for number, node in enumerate(nodes):
+            assert load_identity(tmp_path / str(number), node.cluster._rng).id == node.cluster.me
+    async with ring(3, state_dir=tmp_path) as (again, _):
+        after = {node.cluster.me: node.cluster.incarnation for node in again}
+        assert after.keys() == before.keys()
+        assert all(after[node] > before[node] for node in after)
+        new = again[0].cluster.view
+        assert old is not None
+        assert new is not None
+        assert new.ring == old.ring
+        assert new.number > old.number
+        assert load_votes(tmp_path / "0") is not None
+
+
+async def test_who_remembers_a_ring_waits_for_it_and_says_so(tmp_path: Path) -> None:
+    async with ring(3, state_dir=tmp_path):
+        pass
+    lonely = Node(state_dir=tmp_path / "1")
+    with structlog.testing.capture_logs() as logs:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(lonely.run)
+            await until(lambda: any(entry["event"] == "waiting_for_ring" for entry in logs))
+            assert not lonely.cluster.ready
+            lonely.cluster.recover()  # an operator knows that the others are lost
+            await until(lambda: lonely.cluster.ready)
+            nursery.cancel_scope.cancel()
+    assert "ring_recovered" in {entry["event"] for entry in logs}
+
+
+async def test_a_state_directory_has_one_process(tmp_path: Path) -> None:
+    async with ring(1, state_dir=tmp_path):
+        with pytest.raises(StateError, match="in use"):
+            await Node(state_dir=tmp_path).cluster.bind()
+
+
+async def test_without_a_lease_nothing_is_acknowledged() -> None:
+    """Three nodes of which two are gone: the third serves what it has, and promises nothing."""
+    async with ring(3) as (nodes, _):
+        survivor, told = nodes[0], Outcomes()
+        mine = next(
+            topic
+            for topic in (f"/topic/{number}" for number in range(100))
+            if survivor.cluster.serving_name(topic)
+        )
+        survivor.cluster.append(mine, b"1", "m1", told)
+        await until(lambda: told)
+        assert isinstance(told[0], Appended)
+        ring_engine = survivor.cluster._ring
+        assert ring_engine is not None
+        with structlog.testing.capture_logs() as logs:
+            for node in nodes[1:]:
+                node.kill()
+            await until(lambda: not ring_engine.holds_lease(trio.current_time()))
+            survivor.cluster.append(mine, b"2", "m2", told)
+            survivor.cluster.join(mine, Cursor(0, 0), told)
+            await until(lambda: any(entry["event"] == "ring_frozen" for entry in logs))
+            assert len(told) == 2  # the read alone
+            assert isinstance(told[1], Joined)
+            survivor.cluster.recover()
+            await until(lambda: len(told) == 3)
+        assert isinstance(told[2], Appended)
 
 
 async def test_a_peer_that_breaks_the_rings_rules_loses_its_link() -> None:

@@ -6,10 +6,24 @@ import time
 from typing import TYPE_CHECKING
 
 import msgpack
+import msgspec
 import pytest
 
-from node.cluster.state import FILE_NAME, Identity, StateError, load_identity, save_identity
+from dht.ballots import Ballot, Electorate, Memory
+from dht.delta import Delta
+from node.cluster.state import (
+    FILE_NAME,
+    VOTES_NAME,
+    Identity,
+    StateError,
+    load_identity,
+    load_votes,
+    lock_directory,
+    save_identity,
+    save_votes,
+)
 from node.config import ConfigError
+from ring_views import random_view
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,3 +101,51 @@ def test_a_crash_while_writing_leaves_the_old(
     with pytest.raises(StateError, match="No space"):
         save_identity(tmp_path, Identity(b"j" * 20, 9, kept=True))
     assert load_identity(tmp_path, RNG).id == ID
+
+
+MEMORY = Memory(
+    ID,
+    7,
+    Electorate(b"r" * 16, 4, ((ID, 7), (b"j" * 20, 1))),
+    Ballot(3, 7, ID),
+    Ballot(2, 7, ID),
+    Delta(b"r" * 16, 4, b"base....", (), (b"k" * 20,), ((ID, 7),), b"digest.."),
+)
+
+
+def test_votes_are_kept_whole(tmp_path: Path) -> None:
+    assert load_votes(tmp_path) is None
+    save_votes(tmp_path, MEMORY)
+    assert load_votes(tmp_path) == MEMORY
+    many = msgspec.structs.replace(
+        MEMORY,
+        delta=msgspec.structs.replace(MEMORY.delta, changed=random_view(RNG, 500).members),
+    )
+    save_votes(tmp_path, many)
+    assert load_votes(tmp_path) == many
+
+
+@pytest.mark.parametrize("data", [b"", b"noise", msgpack.packb(["cometring votes 0", [ID, 7]])])
+def test_damaged_votes_are_not_guessed_at(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / VOTES_NAME).write_bytes(data)
+    with pytest.raises(StateError, match="damaged"):
+        load_votes(tmp_path)
+
+
+def test_votes_that_cannot_be_written_or_read_are_told(tmp_path: Path) -> None:
+    with pytest.raises(StateError, match="cannot write"):
+        save_votes(tmp_path / "not there", MEMORY)
+    (tmp_path / VOTES_NAME).mkdir()
+    with pytest.raises(StateError, match="cannot read"):
+        load_votes(tmp_path)
+
+
+def test_a_directory_is_for_one_process(tmp_path: Path) -> None:
+    lock = lock_directory(tmp_path)
+    with pytest.raises(StateError, match="in use by another node"):
+        lock_directory(tmp_path)
+    lock.close()
+    lock_directory(tmp_path).close()
+    (tmp_path / "file").touch()
+    with pytest.raises(StateError):
+        lock_directory(tmp_path / "file")

@@ -1,0 +1,105 @@
+"""What of a node outlives its process: its id, and its word as a voter.
+
+With a state directory both are written there. The id is written at once, and so
+is the first word on a ring; later words are written by a thread, for a disk may
+take its time and the loop must not wait for it: what has been promised is said
+when it has been written, and never if it cannot be.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+import trio
+
+from node.cluster.state import (
+    Identity,
+    StateError,
+    keep_identity,
+    load_identity,
+    load_votes,
+    lock_directory,
+    save_votes,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+    from random import Random
+    from typing import TextIO
+
+    from dht.effects import Keep
+    from dht.ids import NodeId
+
+log = structlog.get_logger()
+
+
+class Keeping:
+    """The state directory of one process, if it has one. Raises StateError if it will not do."""
+
+    def __init__(self, directory: Path | None, rng: Random) -> None:
+        self._directory = directory
+        self._lock: TextIO | None = None
+        self.identity = load_identity(directory, rng)
+        self.memory = load_votes(directory) if directory is not None else None
+        self._unwritten: Keep | None = None
+        self._wake = trio.Event()
+
+    @property
+    def durable(self) -> bool:
+        """Whether anything is kept."""
+        return self._directory is not None
+
+    def lock(self) -> None:
+        """Have the directory for this process alone, until it ends or `unlock`s."""
+        if self._directory is not None:
+            self._lock = lock_directory(self._directory)
+
+    def unlock(self) -> None:
+        """Let another process have the directory."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def keep_id(self, node: NodeId) -> None:
+        """Be `node` from now on; the next life's incarnation will be greater than this one's."""
+        self.identity = Identity(node, self.identity.incarnation, kept=True)
+        keep_identity(self._directory, self.identity)
+
+    def keep_votes(self, effect: Keep, on_kept: Callable[[int], None]) -> None:
+        """Do as `effect` says; `on_kept` is called with its number, or `run` will call its own."""
+        if self._directory is None:
+            return
+        if effect.first:
+            if self._save(self._directory, effect):
+                on_kept(effect.serial)
+            return
+        self._unwritten = effect
+        self._wake.set()
+
+    async def run(self, on_kept: Callable[[int], None]) -> None:
+        """Write what `keep_votes` has left, until cancelled. Of several only the latest."""
+        directory = self._directory
+        if directory is None:
+            return
+        while True:
+            await self._wake.wait()
+            self._wake = trio.Event()
+            effect, self._unwritten = self._unwritten, None
+            if effect is None:
+                continue
+            if await trio.to_thread.run_sync(self._save, directory, effect):
+                on_kept(effect.serial)
+
+    def _save(self, directory: Path, effect: Keep) -> bool:
+        try:
+            save_votes(directory, effect.memory)
+        except StateError as error:
+            log.error(  # noqa: TRY400 - it says all there is
+                "vote_not_kept",
+                error=str(error),
+                consequence="this node does not vote: mend its state directory",
+            )
+            return False
+        return True

@@ -45,6 +45,7 @@ class Acceptor:
         if memory is None or memory.id != me.id:
             memory = Memory(id=me.id, since=me.incarnation)
         self.memory = memory
+        self._introduced = memory.ring  # the ring of which there is something on the disk
         self.advanced_at = float("-inf")  # when it first heard of the number it votes on
         self.accepted_at = float("-inf")  # when it first accepted a value for it
         self._durable = durable
@@ -54,11 +55,13 @@ class Acceptor:
 
     def rename(self, me: Member) -> None:
         """Go on as `me`, under another id: who had that before may have said anything."""
+        self._introduced = b""
         self.memory = Memory(id=me.id, since=me.incarnation)
         self._answers.clear()
 
     def forget(self, me: Member) -> list[Effect]:
         """An operator says that the ring it remembers is no more."""
+        self._introduced = b""
         self.memory = Memory(id=me.id, since=me.incarnation)
         self._answers.clear()
         return self._keep()
@@ -70,6 +73,8 @@ class Acceptor:
             self.advanced_at = now
             self.memory = Memory(id=me.id, since=me.incarnation, electorate=electorate)
             self._answers.clear()
+        if self._introduced != view.ring:
+            self._introduced = view.ring
             return self._keep(first=True)
         if electorate.number > self.memory.number:
             known = self.memory.electorate.voters

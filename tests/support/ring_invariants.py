@@ -45,15 +45,11 @@ class Invariants:
         latest = self._views.get(view.ring)
         if latest is None or latest.number < view.number:
             self._views[view.ring] = view
-            self._check_joined(view, latest, where)
+            self._check_joined(view, where)
             self._check_leases(view, where)
 
-    def _check_joined(self, view: View, before: View | None, where: str) -> None:
-        old = {(each.id, each.incarnation) for each in before.members} if before else set()
-        kept = sum((each.id, each.incarnation) in old for each in view.members)
-        # A ring whose processes have all been restarted goes on with a view of founders
-        # (and perhaps one that was among them the time before, and never heard of it).
-        founded = 2 * kept < len(view.members)
+    def _check_joined(self, view: View, where: str) -> None:
+        founded = view.number == 1 or (view.ring, view.number) in self._sim.refounded
         for member in view.members:
             key = member.id, member.incarnation
             if member.state is MemberState.JOINING or founded:

@@ -31,6 +31,7 @@ from dht.view import Member, MemberState
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from dht.ballots import Electorate
     from dht.effects import Effect
     from dht.view import View
 
@@ -259,6 +260,7 @@ class RingSim:
         self.settings = settings or RingSettings()
         self.chaos = chaos
         self.codec = codec
+        self.refounded: set[tuple[bytes, int]] = set()  # views proposed by seekers
         self.watches: list[Callable[[SimNode, View], None]] = []  # told of every view installed
         self.nodes: dict[str, SimNode] = {}  # by the address they listen at
         self.disks: dict[str, Disk] = {}
@@ -327,12 +329,23 @@ class RingSim:
             memory=disk.memory if disk is not None else None,
             durable=durable,
         )
+        self._note_refounding(engine)
         process = SimNode(self, address, engine)
         process.disk = disk
         assert address not in self.nodes
         self.nodes[address] = process
         process.call(engine.start)
         return process
+
+    def _note_refounding(self, engine: RingEngine) -> None:
+        refounding = engine._seeker._refounding
+        propose = refounding.propose
+
+        def noted(electorate: Electorate, *rest: Any) -> list[Effect]:
+            self.refounded.add((electorate.ring, electorate.number))
+            return propose(electorate, *rest)
+
+        refounding.propose = noted  # type: ignore[method-assign]
 
     def cut(self, one: Iterable[SimNode], two: Iterable[SimNode], *, one_way: bool = False) -> None:
         """Nothing passes between the two groups (or from `one` to `two`) until `heal`."""

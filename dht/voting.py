@@ -69,18 +69,18 @@ class Acceptor:
     def install(self, view: View, me: Member, now: float) -> list[Effect]:
         """`view` is decided: the next number is voted on."""
         electorate = electorate_of(view)
-        if self.memory.ring != view.ring:
+        known = self.memory.electorate
+        if known.ring != view.ring:
             self.advanced_at = now
             self.memory = Memory(id=me.id, since=me.incarnation, electorate=electorate)
             self._answers.clear()
+        elif electorate.number > known.number:
+            self.advance(electorate, now)
         if self._introduced != view.ring:
             self._introduced = view.ring
             return self._keep(first=True)
-        if electorate.number > self.memory.number:
-            known = self.memory.electorate.voters
-            self.advance(electorate, now)
-            if electorate.voters != known and electorate.incarnation_of(me.id) is not None:
-                return self._keep()  # so that it knows after a restart whose word is needed
+        if electorate.voters != known.voters and electorate.incarnation_of(me.id) is not None:
+            return self._keep()  # so that it knows after a restart whose word is needed
         return []
 
     def is_asked_rightly(self, electorate: Electorate) -> bool:

@@ -60,6 +60,7 @@ class Membership:
         self._settings = settings
         self._voter = voter
         self._detector = Detector(settings)
+        self._numbers: dict[NodeId, int] = {}  # member -> the view it said it was on
         self._named_any = False  # whether the last Accuse did
         self._leaving = False
         self._handed_over = False
@@ -72,12 +73,19 @@ class Membership:
         self.view = view
         self.me = view.by_id[self.me.id]
         self._detector.install(view, self.me.id, now)
+        self._numbers = {node: each for node, each in self._numbers.items() if node in view}
         self.council.install(view)
         self.lease.install(view)
 
     def is_frozen(self, now: float) -> bool:
         """Whether no majority of voters has answered this member for some time."""
         return now >= max(self.lease.until, self._since) + self._settings.frozen_after
+
+    def heard_views(self) -> tuple[int, tuple[NodeId, ...]]:
+        """How many members have told their view, and those that are on another than this one."""
+        number = self.view.number
+        others = (node for node, each in self._numbers.items() if each != number)
+        return len(self._numbers), tuple(sorted(others))
 
     def missing_voters(self, now: float) -> frozenset[NodeId]:
         """Voters that this member has not heard of late, or knows to be gone."""
@@ -176,6 +184,7 @@ class Membership:
         effects: list[Effect] = []
         match message:
             case Heartbeat() if message.ring == self.view.ring and not message.deaf:
+                self._numbers[sender] = message.number
                 self._detector.heard(sender, now)
                 effects = self._voter.grant(sender, message, self.view, self.council.dead, now)
             case Lease():

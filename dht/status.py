@@ -44,6 +44,8 @@ class RingStatus(msgspec.Struct, frozen=True):
     leased: bool  # a majority of voters stands by this node: what it is home to, it may confirm
     health: Health
     accused: tuple[tuple[NodeId, tuple[NodeId, ...]], ...]  # who, and by whom, as far as told here
+    heard: int  # members that have told this one which view they are on: neighbours, or all
+    behind: tuple[NodeId, ...]  # of those, the ones that were on another view than this one
     links: int
     seekers: int  # nodes without a ring that this one knows of, itself left out
     contacts: int  # in the k-buckets
@@ -66,6 +68,7 @@ def describe(
 ) -> RingStatus:
     """The status of a node; `member` is None unless a view lists it."""
     council = member.council if member else None
+    heard, behind = member.heard_views() if member else (0, ())
     absent = council.absent if council else ()
     return RingStatus(
         me=me,
@@ -81,6 +84,8 @@ def describe(
         leased=member is not None and member.lease.is_held(now),
         health=health,
         accused=council.accusations.summary(now) if council else (),
+        heard=heard,
+        behind=behind,
         links=len(discovery.links),
         seekers=seekers,
         contacts=len(discovery.table),

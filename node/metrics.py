@@ -14,6 +14,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from node.ops_pages import balance
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -134,7 +136,17 @@ def _ring(status: ClusterStatus) -> Iterator[Metric]:
     yield _gauge("members", "Members of the view", len(ring.members))
     yield _gauge("view", "Number of the view", ring.number)
     yield _gauge("suspected", "Members that this node thinks dead", len(ring.suspected))
+    yield _gauge("accused", "Members thought dead by anyone who told", len(ring.accused))
+    yield _gauge("behind", "Members heard on another view than this node's", len(ring.behind))
+    yield _gauge("voters", "Members that decide on the next view", len(ring.voters))
+    yield _gauge("voters_missing", "Voters not heard of late", len(ring.health.missing))
+    yield _gauge("leased", "1: a majority of voters lets this node acknowledge", int(ring.leased))
     yield _gauge("frozen", "1: no majority of voters, no new view", int(ring.frozen))
+    yield _gauge("foreign_rings", "Other rings met of late", len(ring.health.foreign))
+    if status.placement is not None:
+        share = status.placement.share(status.me)
+        yield _gauge("slot_share", "Part of all slots that this node is home to", share)
+        yield _gauge("slot_balance", "Greatest share over the mean", balance(status.placement))
 
 
 def _pubsub(statistics: Statistics) -> Iterator[Metric]:

@@ -1,5 +1,8 @@
 """The ops listener: metrics, health and the ring, for operators and not for the public.
 
+All of it is to be read, but for ``ring recover``, which takes a proof that the
+caller knows the cluster secret (`node.cluster.recovery`).
+
 One task a connection and h11 throughout: a handful of scrapers, not clients.
 What a stranger on this port can cost is bounded all the same: connections, the
 size of a head, and the time that each step may take.
@@ -8,21 +11,28 @@ size of a head, and the time that each step may take.
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import h11
 import msgspec
 import structlog
 import trio
 
+from node.cluster.recovery import RecoveryRefused
 from node.endpoint import Endpoint
 from node.http import error_body
 from node.metrics import Exposition
-from node.ops_pages import ring_page
+from node.ops_pages import ring_page, waiting_page
 
 if TYPE_CHECKING:
     from node.metrics import StatusSource
     from node.stats import Stats
+
+    class OpsSource(StatusSource, Protocol):
+        """`node.cluster.driver.Cluster`, as far as this listener needs it."""
+
+        def recover(self, proof: str) -> None: ...
+
 
 log = structlog.get_logger()
 
@@ -38,6 +48,7 @@ READ_BYTES: Final = 16_384
 TEXT: Final = "text/plain; charset=utf-8"
 JSON: Final = "application/json;charset=UTF-8"
 METHODS: Final = frozenset({b"GET", b"HEAD"})
+RECOVER: Final = "/ring/recover"
 VERSIONS: Final = frozenset({b"1.0", b"1.1"})  # h11 takes any that looks like one
 
 
@@ -56,7 +67,7 @@ class OpsServer:
     def __init__(
         self,
         endpoint: Endpoint,
-        cluster: StatusSource,
+        cluster: OpsSource,
         stats: Stats,
         max_connections: int = MAX_CONNECTIONS,
     ) -> None:
@@ -101,10 +112,20 @@ class OpsServer:
         return Answer(503, b"draining\n" if status.draining else b"not in the ring\n", TEXT)
 
     def _ring(self) -> Answer:
-        page = ring_page(self._cluster.status())
+        status = self._cluster.status()
+        page = ring_page(status)
         if page is None:
-            return Answer(503, error_body("unavailable", "no ring yet, retry", retry=True))
+            return Answer(503, msgspec.json.encode(waiting_page(status)))
         return Answer(200, msgspec.json.encode(page))
+
+    def recover(self, authorization: str) -> Answer:
+        """What POST /ring/recover gets."""
+        scheme, _, proof = authorization.partition(" ")
+        try:
+            self._cluster.recover(proof.strip() if scheme.lower() == "bearer" else "")
+        except RecoveryRefused as refused:
+            return Answer(refused.status, error_body(refused.code, str(refused)))
+        return self._ring()
 
     # -- connections ---------------------------------------------------------------------
 
@@ -118,6 +139,15 @@ class OpsServer:
             pass  # the client has gone, or is as good as gone
         finally:
             self._connections -= 1
+
+
+def _header(request: h11.Request, wanted: bytes) -> str:
+    return b",".join(value for name, value in request.headers if name == wanted).decode("latin-1")
+
+
+def _not_allowed(methods: str) -> Answer:
+    text = f"use {methods.partition(',')[0]}"
+    return Answer(405, error_body("bad_request", text), headers=(("Allow", methods),))
 
 
 class _Conversation:
@@ -172,12 +202,14 @@ class _Conversation:
     def _answer(self, request: h11.Request) -> Answer:
         if request.http_version not in VERSIONS:
             return Answer(505, error_body("bad_request", "speak HTTP/1.1"))
+        path = request.target.partition(b"?")[0].decode("latin-1")
+        if path == RECOVER:
+            if request.method != b"POST":
+                return _not_allowed("POST")
+            return self._server.recover(_header(request, b"authorization"))
         if request.method not in METHODS:
-            text = "use GET"
-            return Answer(405, error_body("bad_request", text), headers=(("Allow", "GET, HEAD"),))
-        accept = b",".join(value for name, value in request.headers if name == b"accept")
-        path = request.target.partition(b"?")[0]
-        return self._server.answer(path.decode("latin-1"), accept.decode("latin-1"))
+            return _not_allowed("GET, HEAD")
+        return self._server.answer(path, _header(request, b"accept"))
 
     async def _write(self, answer: Answer, *, head_only: bool) -> None:
         headers = [

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from dht.placement import Placement
     from node.cluster.status import ClusterStatus
 
 
@@ -32,6 +35,13 @@ class LinkLine(msgspec.Struct, frozen=True):
     dialled: bool
 
 
+class Accused(msgspec.Struct, frozen=True):
+    """A member that others think dead, as far as the node that was asked has been told."""
+
+    node: str
+    by: tuple[str, ...]
+
+
 class RingPage(msgspec.Struct, frozen=True):
     """The whole page."""
 
@@ -44,11 +54,47 @@ class RingPage(msgspec.Struct, frozen=True):
     ring: str
     leader: str | None
     voters: tuple[str, ...]
-    frozen: bool
+    missing_voters: tuple[str, ...]  # those that this node does not hear
+    leased: bool  # a majority of voters stands by this node: it may acknowledge
+    frozen: bool  # none has for some time
+    foreign: tuple[str, ...]  # ids of other rings that this node has met; never good
+    heard: int  # members that have told this node which view they are on
+    behind: tuple[str, ...]  # those among them that were on another view
+    balance: float  # the greatest share of slots, in multiples of the mean
     members: tuple[MemberLine, ...]
-    suspected: tuple[str, ...]
+    suspected: tuple[str, ...]  # by this node itself
+    accused: tuple[Accused, ...]
     slots: dict[str, int]  # by this node's role in them
     links: tuple[LinkLine, ...]
+
+
+class WaitingPage(msgspec.Struct, frozen=True):
+    """Instead of the page, while there is no view."""
+
+    error: dict[str, object]
+    node: str
+    incarnation: int
+    waits_for: str  # a ring that the node remembers, and that lacks a majority here; or empty
+
+
+def waiting_page(status: ClusterStatus) -> WaitingPage:
+    """Why there is no ring yet."""
+    waits_for = status.ring.health.waits_for.hex() if status.ring is not None else ""
+    text = "no ring yet, retry"
+    if waits_for:
+        text = f"waiting for the voters of ring {waits_for[:8]}, which this node remembers"
+    error = {"code": "unavailable", "message": text, "retry": True}
+    return WaitingPage(error, status.me.hex(), status.incarnation, waits_for)
+
+
+def balance(placement: Placement) -> float:
+    """The greatest share of slots, in multiples of the mean; 0 without ACTIVE members."""
+    active = placement.view.active
+    return max((placement.share(each.id) for each in active), default=0.0) * len(active)
+
+
+def _hex(ids: Iterable[bytes]) -> tuple[str, ...]:
+    return tuple(each.hex() for each in ids)
 
 
 def ring_page(status: ClusterStatus) -> RingPage | None:
@@ -65,8 +111,14 @@ def ring_page(status: ClusterStatus) -> RingPage | None:
         digest=ring.digest.hex(),
         ring=ring.ring.hex(),
         leader=ring.leader.hex() if ring.leader is not None else None,
-        voters=tuple(node.hex() for node in ring.voters),
+        voters=_hex(ring.voters),
+        missing_voters=_hex(ring.health.missing),
+        leased=ring.leased,
         frozen=ring.frozen,
+        foreign=_hex(ring.health.foreign),
+        heard=ring.heard,
+        behind=_hex(ring.behind),
+        balance=balance(placement),
         members=tuple(
             MemberLine(
                 id=member.id.hex(),
@@ -79,7 +131,8 @@ def ring_page(status: ClusterStatus) -> RingPage | None:
             )
             for member in ring.members
         ),
-        suspected=tuple(node.hex() for node in ring.suspected),
+        suspected=_hex(ring.suspected),
+        accused=tuple(Accused(node.hex(), _hex(by)) for node, by in ring.accused),
         slots=pubsub.slots,
         links=tuple(
             LinkLine(link.node.hex(), link.peer, link.rtt, link.queued, link.dialled)

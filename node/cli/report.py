@@ -6,7 +6,8 @@ import msgspec
 
 from dht.view import Member, MemberState, View
 from node.cli.errors import OperationFailed
-from node.cli.web import fetch
+from node.cli.web import Reply, fetch
+from node.cluster.recovery import Situation
 
 
 class MemberReport(msgspec.Struct, frozen=True):
@@ -32,6 +33,13 @@ class MemberReport(msgspec.Struct, frozen=True):
         )
 
 
+class AccusedReport(msgspec.Struct, frozen=True):
+    """A member that others think dead."""
+
+    node: str  # hex
+    by: tuple[str, ...]  # hex
+
+
 class RingReport(msgspec.Struct, frozen=True):
     """The ring, as one node sees it."""
 
@@ -40,8 +48,18 @@ class RingReport(msgspec.Struct, frozen=True):
     ring: str = ""  # hex
     digest: str = ""  # hex
     node: str = ""  # hex: the node that was asked
+    incarnation: int = 0  # of that node
     suspected: tuple[str, ...] = ()  # hex
+    accused: tuple[AccusedReport, ...] = ()
+    leader: str | None = None
+    voters: tuple[str, ...] = ()
+    missing_voters: tuple[str, ...] = ()
+    leased: bool = True
     frozen: bool = False
+    foreign: tuple[str, ...] = ()  # ids of other rings
+    heard: int = 0
+    behind: tuple[str, ...] = ()
+    balance: float = 0.0
 
     def to_view(self) -> View:
         """The view itself, of which placement is a pure function; raises OperationFailed."""
@@ -53,13 +71,46 @@ class RingReport(msgspec.Struct, frozen=True):
         return View(self.view, bytes.fromhex(self.ring), members)
 
 
+class WaitingReport(msgspec.Struct, frozen=True):
+    """What a node without a view says of itself."""
+
+    node: str = ""
+    incarnation: int = 0
+    waits_for: str = ""  # hex: a ring that it remembers
+
+
+_decode_waiting = msgspec.json.Decoder(WaitingReport).decode
 _decode = msgspec.json.Decoder(RingReport).decode
+
+
+def _read_waiting(reply: Reply) -> WaitingReport:
+    try:
+        return _decode_waiting(reply.body)
+    except msgspec.DecodeError:
+        return WaitingReport()
+
+
+def fetch_situation(ops_url: str, timeout: float = 10.0) -> tuple[Situation, RingReport | None]:
+    """What a proof for ``ring recover`` is bound to, and the ring where there is one."""
+    reply = fetch(ops_url, "/ring", timeout=timeout)
+    if reply.status == 503:
+        waiting = _read_waiting(reply)
+        return Situation(waiting.node, waiting.incarnation, waiting.waits_for, 0, ""), None
+    ring = fetch_ring(ops_url, timeout)
+    return Situation(ring.node, ring.incarnation, ring.ring, ring.view, ring.digest), ring
 
 
 def fetch_ring(ops_url: str, timeout: float = 10.0) -> RingReport:
     """Ask a node for its ring. Raises OperationFailed: nobody there, or not in a ring yet."""
     reply = fetch(ops_url, "/ring", timeout=timeout)
     if reply.status != 200:
+        waits_for = _read_waiting(reply).waits_for
+        if waits_for:
+            msg = (
+                f"the node at {ops_url} waits for the voters of ring {waits_for[:8]}, which it"
+                " remembers: start the other nodes, or, if they are lost, 'cometring ring recover'"
+            )
+            raise OperationFailed(msg)
         msg = f"the node at {ops_url} is in no ring yet (status {reply.status}): try again"
         raise OperationFailed(msg)
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
@@ -13,15 +14,20 @@ from rich.table import Table
 from dht.errors import NoMembers
 from dht.ids import slot_of
 from dht.placement import Placement
-from node.cli.errors import OperationFailed
-from node.cli.report import RingReport, fetch_ring
-from node.config import OPS_PORT
+from node.cli.errors import OperationFailed, UsageFailed
+from node.cli.health import SHORT_ID, lines, verdict
+from node.cli.report import RingReport, fetch_ring, fetch_situation
+from node.cli.web import Reply, fetch
+from node.cluster.recovery import Situation, prove
+from node.config import OPS_PORT, load_config
 from node.endpoint import LOOPBACK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-app = typer.Typer(help="Members, view and slots; where a session or channel lives.")
+app = typer.Typer(
+    help="Members, view and health; where a session or channel lives; a new start after a loss."
+)
 
 Ops = Annotated[
     str, typer.Option("--ops", envvar="COMETRING_OPS", help="Any node's ops listener, HOST:PORT.")
@@ -29,7 +35,6 @@ Ops = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 DEFAULT_OPS = f"{LOOPBACK}:{OPS_PORT}"
 PIPE_WIDTH = 400
-SHORT_ID = 8  # hex digits that tell nodes apart for a person
 
 
 @app.callback()
@@ -38,22 +43,89 @@ def _group() -> None:
 
 
 @app.command()
-def status(ops: Ops = DEFAULT_OPS, as_json: AsJson = False) -> None:
-    """Members, view and shares, as one node sees them."""
-    ring = fetch_ring(_url(ops))
+def status(
+    ops: Annotated[
+        str,
+        typer.Option(
+            "--ops", envvar="COMETRING_OPS", help="A node's ops listener; several, to compare them."
+        ),
+    ] = DEFAULT_OPS,
+    as_json: AsJson = False,
+) -> None:
+    """Members, view and health, as one node sees them; with several, whether they agree."""
+    rings = [fetch_ring(_url(each)) for each in ops.split(",") if each.strip()]
+    if not rings:
+        msg = "name an ops listener: --ops HOST:PORT"
+        raise UsageFailed(msg)
     if as_json:
-        print(msgspec.json.encode(ring).decode(), flush=True)
+        told = rings[0] if len(rings) == 1 else rings
+        print(msgspec.json.encode(told).decode(), flush=True)
         return
     # Into a pipe nothing is to be cut off; a terminal has the width it has.
     console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
-    health = "frozen: no majority of voters" if ring.frozen else "healthy"
-    if ring.suspected:
-        health = f"{len(ring.suspected)} suspected"
-    console.print(
-        f"ring {ring.ring[:SHORT_ID]}  view {ring.view}  {len(ring.members)} members  {health}",
-        highlight=False,
-    )
+    ring = rings[0]
+    head = f"ring {ring.ring[:SHORT_ID]}  view {ring.view}  {len(ring.members)} members"
+    console.print(f"{head}  {verdict(rings)}", highlight=False)
+    for title, text in lines(rings):
+        console.print(f"{title:<11}{text}", highlight=False)
     console.print(_table(ring))
+
+
+@app.command()
+def recover(
+    ops: Ops = DEFAULT_OPS,
+    cluster_secret_file: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="COMETRING_CLUSTER_SECRET_FILE",
+            help="The secret that nodes share (or set COMETRING_CLUSTER_SECRET).",
+        ),
+    ] = None,
+    sure: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Go on without a majority of voters that is lost for good: an explicit new start.
+
+    The node makes a new ring of the members that it can see, and they follow. If
+    the others are alive after all, there are two rings, and they never merge.
+    """
+    flags = {"cluster_secret_file": cluster_secret_file}
+    config = load_config({name: value for name, value in flags.items() if value is not None})
+    if config.cluster_secret is None and config.cluster_secret_file is None:
+        msg = "only who knows the cluster secret may do this: pass --cluster-secret-file F"
+        raise UsageFailed(msg)
+    url = _url(ops)
+    situation, ring = fetch_situation(url)
+    if not sure:
+        _ask(situation, ring)
+    proof = prove(config.secrets[0], situation)
+    reply = fetch(url, "/ring/recover", "POST", b"", {"Authorization": f"Bearer {proof}"})
+    if reply.status == 200 or (reply.status == 503 and ring is None):
+        print("recovering: see 'cometring ring status'", flush=True)
+        return
+    raise OperationFailed(_complaint(reply))
+
+
+def _ask(situation: Situation, ring: RingReport | None) -> None:
+    if ring is None:
+        question = f"Forget ring {situation.ring[:SHORT_ID]} and found another with who is here?"
+    else:
+        left = ", ".join(node[:SHORT_ID] for node in ring.missing_voters) or "nobody known"
+        question = (
+            f"Give up the voters that are missing ({left}), and make a new ring of those that"
+            f" node {situation.node[:SHORT_ID]} sees? If they live, there will be two rings."
+        )
+    if not sys.stdin.isatty():
+        msg = "this is not undone by anything: say --yes"
+        raise UsageFailed(msg)
+    typer.confirm(question, abort=True)
+
+
+def _complaint(reply: Reply) -> str:
+    try:
+        error = msgspec.json.decode(reply.body)["error"]
+        return f"refused: {error['message']}"
+    except (msgspec.DecodeError, LookupError, TypeError):
+        return f"refused with status {reply.status}"
 
 
 def _table(ring: RingReport) -> Table:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 
@@ -12,6 +12,17 @@ if TYPE_CHECKING:
 
 TICK: Final = 0.001
 """Seconds between two calls, at least: an engine that is always due must not spin."""
+
+
+class Engine(Protocol):
+    """What an alarm is for."""
+
+    def next_deadline(self) -> float | None: ...
+
+
+def next_deadline(engine: Engine | None) -> float | None:
+    """When `engine`, if there is one yet, wants to be called."""
+    return engine.next_deadline() if engine is not None else None
 
 
 class Alarm:

@@ -16,18 +16,16 @@ import structlog
 import trio
 
 from dht.effects import Departed, Dial, Hangup, IdentityDealt, Keep, Send, ViewInstalled
-from dht.engine import RingEngine
-from dht.errors import LocalProtocolError as RingLocalError
 from dht.errors import RemoteProtocolError as RingProtocolError
-from dht.settings import RingSettings
-from dht.view import Member, MemberState
-from node.cluster.alarm import Alarm
+from dht.view import MemberState
+from node.cluster.alarm import Alarm, next_deadline
 from node.cluster.codec import PUBSUB_MESSAGES, RING_MESSAGES, Encoder
 from node.cluster.departure import Departure, Stage
 from node.cluster.effects import EffectQueue
 from node.cluster.greetings import Introduction
-from node.cluster.keeping import Keeping
+from node.cluster.keeping import Keeping, make_ring
 from node.cluster.peers import Peers
+from node.cluster.recovery import recover
 from node.cluster.requests import Requests
 from node.cluster.ringwatch import RingWatch
 from node.cluster.status import ClusterStatus, describe_links
@@ -38,6 +36,7 @@ from pubsub.engine import PubSubEngine
 
 if TYPE_CHECKING:
     from dht.effects import Effect
+    from dht.engine import RingEngine
     from dht.ids import NodeId
     from dht.messages import RingMessage
     from dht.placement import Placement
@@ -113,8 +112,10 @@ class Cluster(Requests):
             }
         )
         self._told = False  # the edge has been told something since the last on_batch_end
-        self._ring_alarm = Alarm(self._next_ring, self._handle_ring)
-        self._pubsub_alarm = Alarm(self._next_pubsub, self._handle_pubsub, PUBSUB_GRAIN)
+        self._ring_alarm = Alarm(lambda: next_deadline(self._ring), self._handle_ring)
+        self._pubsub_alarm = Alarm(
+            lambda: next_deadline(self._pubsub), self._handle_pubsub, PUBSUB_GRAIN
+        )
 
     @property
     def _links(self) -> Peers:
@@ -136,15 +137,15 @@ class Cluster(Requests):
         """What the ops pages and metrics show."""
         ring, pubsub, peers = self._ring, self._pubsub, self._peers
         return ClusterStatus(
-            me=self.me,
-            incarnation=self.incarnation,
+            self.me,
+            self.incarnation,
             ready=self.ready,
             draining=self._departure.stage is not Stage.STAYING,
             placement=self.placement,
-            ring=ring.status() if ring is not None else None,
-            pubsub=pubsub.statistics() if pubsub is not None else None,
-            links=describe_links(peers.links.values()) if peers is not None else (),
-            strangers=peers.door.strangers if peers is not None else 0,
+            ring=ring.status() if ring else None,
+            pubsub=pubsub.statistics() if pubsub else None,
+            links=describe_links(peers.links.values() if peers else ()),
+            strangers=peers.door.strangers if peers else 0,
         )
 
     # -- life --------------------------------------------------------------------------
@@ -158,25 +159,7 @@ class Cluster(Requests):
         self._keeping.lock()
         self._sockets = await trio.open_tcp_listeners(config.peer.port, host=config.peer.host)
         peer = config.peer_address(self._sockets[0].socket.getsockname()[1])
-        me = Member(
-            id=self.me,
-            incarnation=self.incarnation,
-            peer=peer,
-            client=self._client_address,
-            zone=config.zone,
-            state=MemberState.JOINING,
-        )
-        settings = RingSettings(flat_limit=config.flat_limit)
-        self._ring = RingEngine(
-            me,
-            config.join,
-            config.expect,
-            self._rng,
-            settings,
-            keeps_id=self._keeping.identity.kept,
-            memory=self._keeping.memory,
-            durable=self._keeping.durable,
-        )
+        self._ring = make_ring(config, self._keeping, peer, self._client_address, self._rng)
         introduction = Introduction(self.me, self.incarnation, peer)
         self._peers = Peers(introduction, config.secrets, self._stats, self, self._rng)
 
@@ -210,20 +193,13 @@ class Cluster(Requests):
             log.warning("left_unfinished", stage=self._departure.stage.name.lower())
         await self._peers.close()
 
-    def recover(self) -> None:
-        """Go on without the majority that is lost. Raises `dht.errors.LocalProtocolError`."""
-        if self._ring is None:
-            msg = "this node has not started yet"
-            raise RingLocalError(msg)
-        self._act_ring(self._ring.recover(trio.current_time()))
-        log.error("ring_recovered", advice="the operator has given the ring's majority up for lost")
+    def recover(self, proof: str) -> None:
+        """Go on without the majority of voters that is lost. Raises RecoveryRefused."""
+        now = trio.current_time()
+        effects = recover(self._ring, proof, self._config.secrets, self.status().situation, now)
+        log.error("ring_recovered", advice="an operator has given up a majority for lost")
+        self._act_ring(effects)
         self._end_batch()
-
-    def _next_ring(self) -> float | None:
-        return self._ring.next_deadline() if self._ring is not None else None
-
-    def _next_pubsub(self) -> float | None:
-        return self._pubsub.next_deadline() if self._pubsub is not None else None
 
     def _handle_ring(self, now: float) -> None:
         if self._ring is not None:

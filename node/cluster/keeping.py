@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING
 import structlog
 import trio
 
+from dht.engine import RingEngine
+from dht.settings import RingSettings
+from dht.view import Member, MemberState
 from node.cluster.state import (
     Identity,
     StateError,
@@ -31,8 +34,25 @@ if TYPE_CHECKING:
 
     from dht.effects import Keep
     from dht.ids import NodeId
+    from node.config import Config
 
 log = structlog.get_logger()
+
+
+def make_ring(config: Config, keeping: Keeping, peer: str, client: str, rng: Random) -> RingEngine:
+    """The ring engine of a process that is reached at `peer` and `client` (HOST:PORT each)."""
+    identity = keeping.identity
+    me = Member(identity.id, identity.incarnation, peer, client, config.zone, MemberState.JOINING)
+    return RingEngine(
+        me,
+        config.join,
+        config.expect,
+        rng,
+        RingSettings(flat_limit=config.flat_limit),
+        keeps_id=identity.kept,
+        memory=keeping.memory,
+        durable=keeping.durable,
+    )
 
 
 class Keeping:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from node.cluster.recovery import Situation
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -48,6 +50,18 @@ class ClusterStatus:
     links: tuple[LinkStatus, ...]
     strangers: int
     """Connections to the peer listener that have not authenticated yet."""
+
+    @property
+    def situation(self) -> Situation:
+        """What a proof for ``ring recover`` is bound to."""
+        ring = self.ring
+        return Situation(
+            node=self.me.hex(),
+            incarnation=self.incarnation,
+            ring=(ring.ring or ring.health.waits_for).hex() if ring is not None else "",
+            view=ring.number if ring is not None else 0,
+            digest=ring.digest.hex() if ring is not None else "",
+        )
 
 
 def describe_links(links: Iterable[Link]) -> tuple[LinkStatus, ...]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from dht.engine import RingEngine
 from dht.view import Member, MemberState
+from node.cluster.recovery import RecoveryRefused, prove
 from node.cluster.status import ClusterStatus, LinkStatus
 from pubsub.engine import PubSubEngine
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 ME = b"\x01" * 20
 YOU = b"\x02" * 20
+SECRET = b"s" * 32
 
 
 def lonely() -> ClusterStatus:
@@ -56,10 +58,18 @@ def in_ring(*, draining: bool = False) -> ClusterStatus:
 
 
 class Source:
-    """A `StatusSource`."""
+    """An `OpsSource`."""
 
     def __init__(self, status: ClusterStatus) -> None:
         self.now = status
+        self.recovered = False
 
     def status(self) -> ClusterStatus:
         return self.now
+
+    def recover(self, proof: str) -> None:
+        if proof != prove(SECRET, self.now.situation):
+            raise RecoveryRefused(401, "unauthorized", "prove it")
+        if self.now.ready:
+            raise RecoveryRefused(409, "not_needed", "all is well")
+        self.recovered = True

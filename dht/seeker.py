@@ -198,6 +198,8 @@ class Seeker:
         active = [members[node].with_state(MemberState.ACTIVE) for node in sorted(members)]
         ring = electorate.ring if electorate is not None else self._rng.randbytes(_RING_ID_BYTES)
         number = electorate.number if electorate is not None else 1
-        # First this node, which is there to vote, then those that will not forget how.
-        senior = (me.id, *(each.member.id for each in others if each.remembers is not None))
+        # First those that will not forget how they vote; then this node, which is here to.
+        kept = [each.member.id for each in others if each.remembers is not None]
+        own = self._voter.remembers is not None
+        senior = (me.id, *kept) if own else (*kept, me.id)
         return View(number, ring, tuple(active), choose_voters(active, senior))

@@ -96,13 +96,16 @@ def fetch_situation(ops_url: str, timeout: float = 10.0) -> tuple[Situation, Rin
     if reply.status == 503:
         waiting = _read_waiting(reply)
         return Situation(waiting.node, waiting.incarnation, waiting.waits_for, 0, ""), None
-    ring = fetch_ring(ops_url, timeout)
+    ring = _read_ring(reply, ops_url)
     return Situation(ring.node, ring.incarnation, ring.ring, ring.view, ring.digest), ring
 
 
 def fetch_ring(ops_url: str, timeout: float = 10.0) -> RingReport:
     """Ask a node for its ring. Raises OperationFailed: nobody there, or not in a ring yet."""
-    reply = fetch(ops_url, "/ring", timeout=timeout)
+    return _read_ring(fetch(ops_url, "/ring", timeout=timeout), ops_url)
+
+
+def _read_ring(reply: Reply, ops_url: str) -> RingReport:
     if reply.status != 200:
         waits_for = _read_waiting(reply).waits_for
         if waits_for:

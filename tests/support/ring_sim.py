@@ -345,7 +345,7 @@ class RingSim:
             self.refounded.add((electorate.ring, electorate.number))
             return propose(electorate, *rest)
 
-        refounding.propose = noted  # type: ignore[method-assign]
+        refounding.propose = noted  # type: ignore[method-assign, assignment]
 
     def cut(self, one: Iterable[SimNode], two: Iterable[SimNode], *, one_way: bool = False) -> None:
         """Nothing passes between the two groups (or from `one` to `two`) until `heal`."""

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -9,11 +10,12 @@ import pytest
 import trio
 
 from node import ops
+from node.cluster.recovery import prove
 from node.endpoint import Endpoint
 from node.ops import MAX_BODY, MAX_HEAD, OpsServer
 from node.stats import Stats
 from peers_rig import HOST, until
-from status_examples import ME, YOU, Source, in_ring, lonely
+from status_examples import ME, SECRET, YOU, Source, in_ring, lonely
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -250,3 +252,41 @@ async def test_a_taken_port_is_an_os_error(served: Served) -> None:
     again = OpsServer(served.server.endpoint, served.source, served.stats)
     with pytest.raises(OSError, match="in use"):
         await again.run()
+
+
+async def test_recovering_takes_a_proof(served: Served) -> None:
+    served.source.now = replace(in_ring(), ready=False)
+    for headers in ("", "Authorization: Bearer nonsense\r\n", "Authorization: Basic eA==\r\n"):
+        status, _, body = await served.get("/ring/recover", "POST", headers)
+        assert status == 401
+        assert msgspec.json.decode(body)["error"]["code"] == "unauthorized"
+    assert not served.source.recovered
+    proof = prove(SECRET, served.source.now.situation)
+    status, _, body = await served.get(
+        "/ring/recover", "POST", f"Authorization: Bearer {proof}\r\n"
+    )
+    assert status == 200
+    assert msgspec.json.decode(body)["view"] == 1
+    assert served.source.recovered
+    served.source.now = in_ring()
+    proof = prove(SECRET, served.source.now.situation)
+    status, _, _ = await served.get("/ring/recover", "POST", f"Authorization: Bearer {proof}\r\n")
+    assert status == 409
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE"])
+async def test_recovering_is_a_post_and_nothing_else_is(served: Served, method: str) -> None:
+    status, head, _ = await served.get("/ring/recover", method)
+    assert status == 405
+    assert "allow: post" in head
+    status, head, _ = await served.get("/ring", "POST")
+    assert status == 405
+    assert "allow: get, head" in head
+
+
+async def test_who_waits_for_its_ring_says_so(served: Served) -> None:
+    served.source.now = lonely()
+    status, _, body = await served.get("/ring")
+    assert status == 503
+    told = msgspec.json.decode(body)
+    assert (told["node"], told["waits_for"], told["error"]["retry"]) == (ME.hex(), "", True)

@@ -11,6 +11,7 @@ from dht.ids import random_id, slot_of
 from dht.placement import Placement
 from dht.view import MemberState, View
 from node.cli.main import main
+from node.cluster.recovery import Situation, prove
 from ring_views import member
 from stub_http import Answer, StubServer
 
@@ -54,7 +55,7 @@ def node() -> Iterator[StubServer]:
 def test_status_as_a_table(node: StubServer, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["ring", "status", "--ops", f"127.0.0.1:{node.port}"]) == 0
     assert node.asked[0].target == "/ring"
-    head, titles, *rows = capsys.readouterr().out.splitlines()
+    head, _, _, _, titles, *rows = capsys.readouterr().out.splitlines()
     assert "view 12" in head
     assert "7 members" in head
     assert titles.split() == ["node", "state", "client", "peer", "zone", "share"]
@@ -71,15 +72,127 @@ def test_status_as_json(node: StubServer, capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_ill_health_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    suspect = MEMBERS[1].id.hex()
-    with StubServer(lambda _: Answer(described(VIEW, suspected=[suspect]))) as node:
+    suspect, voter, other = (MEMBERS[i].id.hex() for i in (1, 2, 3))
+    ill = {
+        "suspected": [suspect],
+        "node": voter,
+        "accused": [{"node": suspect, "by": [voter, other]}],
+        "voters": [voter, other, suspect],
+        "missing_voters": [other, suspect],
+        "behind": [other],
+        "heard": 6,
+        "leased": False,
+        "balance": 5.0,
+    }
+    with StubServer(lambda _: Answer(described(VIEW, **ill))) as node:
         assert main(["ring", "status", "--ops", node.url]) == 0
     out = capsys.readouterr().out
     assert "1 suspected" in out
     assert "active (suspected)" in out
+    observers = sorted((voter, other))
+    assert f"{suspect[:8]} by {observers[0][:8]}, {observers[1][:8]}" in out
+    assert "1 of 3 heard, missing" in out
+    assert "no lease just now" in out
+    assert f"of 6 members heard, not on 12: {other[:8]}" in out
+    assert "5.00 times the mean, too much" in out
     with StubServer(lambda _: Answer(described(VIEW, frozen=True))) as node:
         assert main(["ring", "status", "--ops", node.url]) == 0
-    assert "frozen" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "FROZEN" in out
+    assert "NO MAJORITY ANSWERS" in out
+    with StubServer(lambda _: Answer(described(VIEW, foreign=["ab" * 16]))) as node:
+        assert main(["ring", "status", "--ops", node.url]) == 0
+    out = capsys.readouterr().out
+    assert "TWO RINGS" in out
+    assert "another was met: abababab" in out
+
+
+def test_several_nodes_are_compared(node: StubServer, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ring", "status", "--ops", f"{node.url},{node.url}"]) == 0
+    out = capsys.readouterr().out
+    assert "healthy" in out
+    assert "one: all 2 nodes asked are on 12" in out
+    later = View(13, VIEW.ring, MEMBERS[1:])
+    with StubServer(lambda _: Answer(described(later))) as other:
+        assert main(["ring", "status", "--ops", f"{node.url},{other.url}"]) == 0
+        out = capsys.readouterr().out
+        assert "views differ" in out
+        assert "2 among the nodes asked" in out
+        assert main(["ring", "status", "--json", "--ops", f"{node.url},{other.url}"]) == 0
+        assert [each["view"] for each in json.loads(capsys.readouterr().out)] == [12, 13]
+    assert main(["ring", "status", "--ops", ","]) == 2
+
+
+def test_a_node_that_waits_for_its_ring_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    waiting = {"node": "aa", "incarnation": 3, "waits_for": "cd" * 16}
+    with StubServer(lambda _: Answer(waiting, 503)) as node:
+        assert main(["ring", "status", "--ops", node.url]) == 1
+    error = capsys.readouterr().err
+    assert "waits for the voters of ring cdcdcdcd" in error
+    assert "ring recover" in error
+
+
+class TestRecover:
+    SECRET = "s" * 32
+
+    def recover(self, node: StubServer, monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+        monkeypatch.setenv("COMETRING_CLUSTER_SECRET", self.SECRET)
+        return main(["ring", "recover", "--ops", node.url, *words])
+
+    def test_it_proves_that_it_knows_the_secret(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        me = MEMBERS[2].id.hex()
+        with StubServer(
+            lambda _: Answer(described(VIEW, node=me, incarnation=9, frozen=True))
+        ) as node:
+            assert self.recover(node, monkeypatch, "--yes") == 0
+        asked = node.asked[-1]
+        assert (asked.method, asked.target) == ("POST", "/ring/recover")
+        situation = Situation(me, 9, VIEW.ring.hex(), 12, VIEW.digest.hex())
+        proof = prove(self.SECRET.encode(), situation)
+        assert asked.headers["authorization"] == f"Bearer {proof}"
+        assert self.SECRET not in str(asked)
+        assert "recovering" in capsys.readouterr().out
+
+    def test_a_node_that_waits_is_told_to_forget(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        waiting = {"node": "aa", "incarnation": 3, "waits_for": "cd" * 16}
+        with StubServer(lambda _: Answer(waiting, 503)) as node:
+            assert self.recover(node, monkeypatch, "--yes") == 0
+        proof = prove(self.SECRET.encode(), Situation("aa", 3, "cd" * 16, 0, ""))
+        assert node.asked[-1].headers["authorization"] == f"Bearer {proof}"
+
+    def test_it_is_not_done_by_mistake(
+        self, node: StubServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert self.recover(node, monkeypatch) == 2
+        assert "--yes" in capsys.readouterr().err
+        assert [each.method for each in node.asked] == ["GET"]
+        monkeypatch.delenv("COMETRING_CLUSTER_SECRET")
+        assert main(["ring", "recover", "--ops", node.url, "--yes"]) == 2
+        assert "secret" in capsys.readouterr().err
+
+    @pytest.mark.parametrize(
+        ("answer", "says"),
+        [
+            (
+                Answer({"error": {"code": "not_needed", "message": "all is well"}}, 409),
+                "all is well",
+            ),
+            (Answer(b"<html>", 400), "status 400"),
+        ],
+    )
+    def test_a_refusal_is_told(
+        self,
+        answer: Answer,
+        says: str,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        page = Answer(described(VIEW, node="aa"))
+        with StubServer(lambda asked: page if asked.method == "GET" else answer) as node:
+            assert self.recover(node, monkeypatch, "--yes") == 1
+        assert says in capsys.readouterr().err
 
 
 def test_locate_agrees_with_placement(

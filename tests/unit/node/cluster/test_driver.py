@@ -11,7 +11,7 @@ import pytest
 import structlog
 import trio
 
-from cluster_rig import Node, ring
+from cluster_rig import SECRET, Node, ring
 from dht.effects import Send
 from dht.ids import slot_of
 from dht.messages import Seeking
@@ -19,6 +19,7 @@ from dht.view import Member, MemberState
 from node.cluster import driver
 from node.cluster.codec import Encoder
 from node.cluster.messages import RelayCancel
+from node.cluster.recovery import RecoveryRefused, prove
 from node.cluster.state import StateError, load_identity, load_votes
 from node.errors import LocalProtocolError
 from peers_rig import HOST, Party, party, until
@@ -201,6 +202,10 @@ async def test_a_ring_outlives_its_processes(tmp_path: Path) -> None:
         assert load_votes(tmp_path / "0") is not None
 
 
+def proof_for(node: Node) -> str:
+    return prove(SECRET.encode(), node.cluster.status().situation)
+
+
 async def test_who_remembers_a_ring_waits_for_it_and_says_so(tmp_path: Path) -> None:
     async with ring(3, state_dir=tmp_path):
         pass
@@ -210,7 +215,7 @@ async def test_who_remembers_a_ring_waits_for_it_and_says_so(tmp_path: Path) -> 
             await nursery.start(lonely.run)
             await until(lambda: any(entry["event"] == "waiting_for_ring" for entry in logs))
             assert not lonely.cluster.ready
-            lonely.cluster.recover()  # an operator knows that the others are lost
+            lonely.cluster.recover(proof_for(lonely))  # an operator knows that the others are lost
             await until(lambda: lonely.cluster.ready)
             nursery.cancel_scope.cancel()
     assert "ring_recovered" in {entry["event"] for entry in logs}
@@ -220,6 +225,24 @@ async def test_a_state_directory_has_one_process(tmp_path: Path) -> None:
     async with ring(1, state_dir=tmp_path):
         with pytest.raises(StateError, match="in use"):
             await Node(state_dir=tmp_path).cluster.bind()
+
+
+async def test_only_who_knows_the_secret_recovers_and_only_where_it_is_needed() -> None:
+    with pytest.raises(RecoveryRefused, match="secret"):
+        Node().cluster.recover("")
+    async with ring(1) as ([node], _):
+        for proof in (
+            "",
+            "x",
+            proof_for(node)[:-1],
+            prove(b"another", node.cluster.status().situation),
+        ):
+            with pytest.raises(RecoveryRefused) as refused:
+                node.cluster.recover(proof)
+            assert refused.value.status == 401
+        with pytest.raises(RecoveryRefused, match="nothing to recover") as refused:
+            node.cluster.recover(proof_for(node))
+        assert refused.value.status == 409
 
 
 async def test_without_a_lease_nothing_is_acknowledged() -> None:
@@ -245,7 +268,7 @@ async def test_without_a_lease_nothing_is_acknowledged() -> None:
             await until(lambda: any(entry["event"] == "ring_frozen" for entry in logs))
             assert len(told) == 2  # the read alone
             assert isinstance(told[1], Joined)
-            survivor.cluster.recover()
+            survivor.cluster.recover(proof_for(survivor))
             await until(lambda: len(told) == 3)
         assert isinstance(told[2], Appended)
 

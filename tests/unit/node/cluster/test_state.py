@@ -117,6 +117,7 @@ def test_votes_are_kept_whole(tmp_path: Path) -> None:
     assert load_votes(tmp_path) is None
     save_votes(tmp_path, MEMORY)
     assert load_votes(tmp_path) == MEMORY
+    assert MEMORY.delta is not None
     many = msgspec.structs.replace(
         MEMORY,
         delta=msgspec.structs.replace(MEMORY.delta, changed=random_view(RNG, 500).members),

@@ -51,8 +51,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-SLICE: Final = 0.005
-"""Seconds of received messages before other tasks get a turn."""
+SLICE: Final = 0.005  # seconds of received messages before other tasks get a turn
 LEAVE_WITHIN: Final = 5.0
 """Seconds for everything to be handed over; then the node goes anyway."""
 PUBSUB_GRAIN: Final = 0.01
@@ -195,10 +194,9 @@ class Cluster(Requests):
 
     def recover(self, proof: str) -> None:
         """Go on without the majority of voters that is lost. Raises RecoveryRefused."""
-        now = trio.current_time()
-        effects = recover(self._ring, proof, self._config.secrets, self.status().situation, now)
+        situation, now = self.status().situation, trio.current_time()
+        self._act_ring(recover(self._ring, proof, self._config.secrets, situation, now))
         log.error("ring_recovered", advice="an operator has given up a majority for lost")
-        self._act_ring(effects)
         self._end_batch()
 
     def _handle_ring(self, now: float) -> None:
@@ -253,8 +251,7 @@ class Cluster(Requests):
         if not self._keeping.identity.kept and self.me in self.view:
             self._keeping.keep_id(self.me)  # a founder's is not dealt
         if self._pubsub is None:
-            # Not before: the id may have been dealt just now.
-            self._pubsub = PubSubEngine(self.me, leased=self._ring.holds_lease)
+            self._pubsub = PubSubEngine(self.me, leased=self._ring.holds_lease)  # its id is final
         now = trio.current_time()
         self._takeovers.begin(self.placement.slots_of(self.me), self._pubsub.serving, now)
         effects = self._pubsub.install_view(self.view, self.placement, now)

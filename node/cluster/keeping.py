@@ -8,6 +8,7 @@ when it has been written, and never if it cannot be.
 
 from __future__ import annotations
 
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import structlog
@@ -64,6 +65,8 @@ class Keeping:
         self.identity = load_identity(directory, rng)
         self.memory = load_votes(directory) if directory is not None else None
         self._unwritten: Keep | None = None
+        self._writing = Lock()
+        self._written = 0  # the latest effect that has been written
         self._wake = trio.Event()
 
     @property
@@ -92,6 +95,7 @@ class Keeping:
         if self._directory is None:
             return
         if effect.first:
+            self._unwritten = None  # what came before is part of this
             if self._save(self._directory, effect):
                 on_kept(effect.serial)
             return
@@ -113,6 +117,16 @@ class Keeping:
                 on_kept(effect.serial)
 
     def _save(self, directory: Path, effect: Keep) -> bool:
+        """Write it, unless the loop and the thread have overtaken each other and a later one is."""
+        with self._writing:
+            if effect.serial <= self._written:
+                return True
+            if not self._write(directory, effect):
+                return False
+            self._written = effect.serial
+            return True
+
+    def _write(self, directory: Path, effect: Keep) -> bool:
         try:
             save_votes(directory, effect.memory)
         except StateError as error:

@@ -21,11 +21,14 @@ from node.bayeux.protocol import Protocol
 from node.bayeux.relay import Relays
 from node.bayeux.sessions import Sessions
 from node.bayeux.websocket import BayeuxWebSocket
+from node.channel_metrics import ChannelCollector
+from node.cluster.census import gone
 from node.cluster.driver import Cluster
 from node.connection import Lingering
 from node.http import HttpService, HttpSettings
 from node.http.origins import Origins
 from node.ops import OpsServer
+from node.process_watch import watch_collector
 from node.reactor import Reactor
 from node.router import Router, route_of
 from node.sse.handler import EventReaders
@@ -59,6 +62,7 @@ class Node:
     def __init__(self, config: Config, client_address: str) -> None:
         self.config = config
         self.stats = Stats()
+        self._view: View | None = None  # the last that was told
         self.cluster = Cluster(config, self.stats, self, client_address)
         self.sessions = Sessions(self.cluster, config, self.stats)
         self.tags = TagPool(self.cluster.serving)
@@ -103,6 +107,8 @@ class Node:
     # -- what the cluster tells ---------------------------------------------------
 
     def on_view(self, view: View, placement: Placement) -> None:
+        self.stats.members_gone.update(gone(self._view, view))
+        self._view = view
         log.info("view", number=view.number, homes=len(placement.view.active))
 
     def on_deliver(self, feed: Feed, depth: int) -> None:
@@ -179,7 +185,8 @@ async def serve(config: Config) -> None:
     listeners = await open_listeners(host, port, reuse_port=config.reuse_port)
     client_address = config.client_address(listeners[0].getsockname()[1])
     node = Node(config, client_address)
-    ops = OpsServer(config.ops, node.cluster, node.stats)
+    channels = ChannelCollector(node.stats, node.sessions.hub.topics, config.channel_metrics)
+    ops = OpsServer(config.ops, node.cluster, node.stats, collectors=(channels,))
     refusal = OVERLOADED if node.certificates is None else b""
     acceptor = Acceptor(listeners, node.accept, lambda: node.reactor.connections, refusal=refusal)
     await node.cluster.bind()
@@ -191,6 +198,7 @@ async def serve(config: Config) -> None:
         nursery.start_soon(node.sessions.wheel.run)
         nursery.start_soon(node.tell_consumed)
         nursery.start_soon(node.tell_positions)
+        nursery.start_soon(watch_collector, node.stats)
         if node.certificates is not None:
             nursery.start_soon(node.certificates.watch)
         await nursery.start(acceptor.run)

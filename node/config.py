@@ -44,6 +44,7 @@ CLIENT_PORT = 8080
 PEER_PORT = 7400
 OPS_PORT = 9100
 ENV_PREFIX = "COMETRING_"
+AUTO = "auto"
 MIN_SECRET = 16  # characters; `cometring secret` prints 43
 
 Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
@@ -72,7 +73,7 @@ class Config(BaseModel):
     client: Listen = Endpoint(LOOPBACK, CLIENT_PORT)
     peer: Listen = Endpoint(LOOPBACK, PEER_PORT)
     ops: Listen = Endpoint(LOOPBACK, OPS_PORT)
-    advertise: str | None = None  # HOST[:PORT] that other nodes dial; the peer listener itself
+    advertise: str | None = None  # HOST[:PORT] that other nodes dial, or auto; else the listener
     join: Annotated[tuple[str, ...], NoDecode] = ()  # HOST:PORT of seeds, names unresolved
     expect: Annotated[int, Field(ge=1, le=10_000)] = 1  # members that form the first view
     zone: Annotated[str, Field(max_length=255)] = Field(default_factory=socket.gethostname)
@@ -98,6 +99,7 @@ class Config(BaseModel):
     websocket_deflate: bool = False  # agree to permessage-deflate
     max_sessions: Annotated[int, Field(ge=1)] = 1_000_000
     drain_grace: Seconds = 10.0  # a drain ends after this long, finished or not
+    channel_metrics: Annotated[int, Field(ge=0, le=1_000)] = 20  # channels that metrics name
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "pretty", "json"] = "auto"  # auto: pretty on a terminal
 
@@ -113,7 +115,9 @@ class Config(BaseModel):
     @field_validator("advertise")
     @classmethod
     def _check_advertise(cls, text: str | None) -> str | None:
-        if text is not None and parse_endpoint(text, default_port=PEER_PORT).is_wildcard:
+        if text is None or text == AUTO:
+            return text
+        if parse_endpoint(text, default_port=PEER_PORT).is_wildcard:
             msg = f"{text!r} cannot be dialled: name a host that the other nodes reach"
             raise ValueError(msg)
         return text
@@ -167,7 +171,7 @@ class Config(BaseModel):
 
     def _check_listeners(self) -> None:
         if self.peer.is_wildcard and self.advertise is None:
-            msg = f"nobody can dial {self.peer}: name this host with --advertise HOST"
+            msg = f"nobody can dial {self.peer}: name this host with --advertise HOST, or auto"
             raise ValueError(msg)
         taken: dict[Endpoint, str] = {}
         for name in ("client", "peer", "ops"):

@@ -247,6 +247,8 @@ class Hub:
         wire = Wire(topic.flushed, entries)
         topic.flushed = wire.upto
         self._observe(entries, len(topic.members))
+        if not topic.is_inbox:
+            self._stats.hot_delivered.note(topic.name, len(entries) * len(topic.members))
         if wire.upto >= feed.last.offset:
             del self._dirty[topic]
         return Walk(topic, wire)

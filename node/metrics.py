@@ -6,6 +6,8 @@ ring yet, so no view number) is left out rather than shown as zero.
 
 from __future__ import annotations
 
+import gc
+from importlib.metadata import PackageNotFoundError, version
 from itertools import accumulate
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -14,10 +16,12 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from node.cluster.census import WAYS
 from node.ops_pages import balance
+from node.process_watch import memory_limit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from prometheus_client import Metric
 
@@ -27,6 +31,21 @@ if TYPE_CHECKING:
 
 PREFIX: Final = "cometring_"
 ROLES: Final = ("home", "opening", "parting")
+# Shown at 0 before they happen first: an increase from nothing is none.
+OUTCOMES: Final = ("handed_over", "empty", "lossy")
+REFUSALS: Final = ("secret", "version")
+NAMED: Final = 8  # hex digits of an id, as logs have them
+MATRIX: Final = 64  # links that are told one by one
+
+
+def _version() -> str:
+    try:
+        return version("cometring")
+    except PackageNotFoundError:  # run from its source
+        return "unknown"
+
+
+VERSION: Final = _version()
 
 
 class StatusSource(Protocol):
@@ -46,7 +65,9 @@ class NodeCollector(Collector):
         """All families."""
         yield from _client_side(self._stats)
         yield from _publishing(self._stats)
+        yield from _process(self._stats)
         status = self._cluster.status()
+        yield from _identity(status)
         yield from _links(self._stats, status)
         yield from _ring(status)
         if status.pubsub is not None:
@@ -56,9 +77,13 @@ class NodeCollector(Collector):
 class Exposition:
     """The text of ``/metrics``, from a registry of this node's own."""
 
-    def __init__(self, stats: Stats, cluster: StatusSource) -> None:
+    def __init__(
+        self, stats: Stats, cluster: StatusSource, collectors: Sequence[Collector] = ()
+    ) -> None:
+        """`collectors`: of further families."""
         self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(NodeCollector(stats, cluster))
+        for collector in (NodeCollector(stats, cluster), *collectors):
+            self._registry.register(collector)
         ProcessCollector(registry=self._registry)
 
     def render(self, accept: str = "") -> tuple[bytes, str]:
@@ -76,7 +101,7 @@ def _client_side(stats: Stats) -> Iterator[Metric]:
     yield _counter("head_cache_misses", "Request heads parsed", stats.head_cache_misses)
     yield _counters(
         "slow_consumers", "Readers that did not take what they were owed", "action",
-        stats.slow_consumers,
+        {"close": 0} | stats.slow_consumers,
     )  # fmt: skip
     yield _gauge("partial_bytes", "Bytes kept of unfinished requests", stats.partial_bytes)
     yield _counters(
@@ -85,6 +110,11 @@ def _client_side(stats: Stats) -> Iterator[Metric]:
     )  # fmt: skip
     yield _counters("tls_handshakes", "TLS handshakes ended", "outcome", stats.tls_handshakes)
     yield _counters("tls_reloads", "New certificates looked at", "outcome", stats.tls_reloads)
+    if stats.certificate_ends is not None:
+        yield _gauge(
+            "tls_certificate_expiry_timestamp_seconds", "Until when the certificate is valid",
+            stats.certificate_ends,
+        )  # fmt: skip
     yield _counters("refused", "Requests refused, by error code", "code", stats.refused)
     lag, stats.loop_lag = stats.loop_lag, 0.0
     yield _gauge("loop_lag_seconds", "How late the loop was, at worst, since the last scrape", lag)
@@ -107,6 +137,30 @@ def _publishing(stats: Stats) -> Iterator[Metric]:
     yield _counter("gaps_reported", "Readers told that messages are missing", stats.gaps_reported)
 
 
+def _process(stats: Stats) -> Iterator[Metric]:
+    limit = memory_limit()
+    if limit is not None:
+        yield _gauge("memory_limit_bytes", "Memory that this process may hold", limit)
+    yield _counter("gc_seconds", "Seconds that the garbage collector has taken", stats.gc_seconds)
+    runs = {str(age): each["collections"] for age, each in enumerate(gc.get_stats())}
+    yield _counters("gc_collections", "Runs of the garbage collector", "generation", runs)
+
+
+def _identity(status: ClusterStatus) -> Iterator[Metric]:
+    """Series that are always 1 and say in labels what is what, to be joined with others."""
+    zone, ring = "", status.ring
+    if ring is not None:
+        zone = ring.me.zone
+    yield _info(
+        "node_info", "Who this is", node=status.me.hex()[:NAMED], zone=zone, version=VERSION
+    )
+    if ring is not None and ring.number:
+        yield _info(
+            "ring_info", "The view that this node is on",
+            ring=ring.ring.hex()[:NAMED], digest=ring.digest.hex(),
+        )  # fmt: skip
+
+
 def _links(stats: Stats, status: ClusterStatus) -> Iterator[Metric]:
     yield _gauge("links", "Open links to other nodes", len(status.links))
     yield _gauge(
@@ -119,7 +173,19 @@ def _links(stats: Stats, status: ClusterStatus) -> Iterator[Metric]:
     )  # fmt: skip
     moved = {"in": 0, "out": 0} | stats.link_bytes
     yield _counters("link_bytes", "Bytes on links", "direction", moved)
-    yield _counters("link_refused", "Links refused or broken off", "reason", stats.link_refused)
+    refused = dict.fromkeys(REFUSALS, 0) | stats.link_refused
+    yield _counters("link_refused", "Links refused or broken off", "reason", refused)
+    members_gone = dict.fromkeys(WAYS, 0) | stats.members_gone
+    yield _counters("members_gone", "Members that new views lacked", "how", members_gone)
+    rtts = {link.node.hex()[:NAMED]: link.rtt for link in status.links[:MATRIX]}
+    yield _gauges(
+        "peer_rtt_seconds", "Last round trip to a node", "peer",
+        {peer: rtt for peer, rtt in rtts.items() if rtt is not None},
+    )  # fmt: skip
+    yield _gauges(
+        "peer_queued_bytes", "Bytes that wait to be sent to a node", "peer",
+        {link.node.hex()[:NAMED]: link.queued for link in status.links[:MATRIX]},
+    )  # fmt: skip
     yield _histogram("link_rtt_seconds", "Round trip times of links", stats.link_rtt_seconds)
     yield _histogram(
         "takeover_seconds", "From a view to serving every slot that it brought",
@@ -152,7 +218,8 @@ def _ring(status: ClusterStatus) -> Iterator[Metric]:
 def _pubsub(statistics: Statistics) -> Iterator[Metric]:
     slots = dict.fromkeys(ROLES, 0) | statistics.slots
     yield _gauges("slots", "Slots by this node's role in them", "role", slots)
-    yield _counters("takeovers", "Slots opened here", "outcome", statistics.takeovers)
+    takeovers = dict.fromkeys(OUTCOMES, 0) | statistics.takeovers
+    yield _counters("takeovers", "Slots opened here", "outcome", takeovers)
     yield _gauge("topics", "Topics whose home is here", statistics.topics)
     yield _gauge("feeds", "Channels read or forwarded here", statistics.feeds)
     yield _gauge("log_bytes", "Payload bytes in all logs", statistics.log_bytes)
@@ -176,6 +243,12 @@ def _requests(stats: Stats) -> CounterMetricFamily:
     return family
 
 
+def _info(name: str, text: str, **labels: str) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(PREFIX + name, text, labels=tuple(labels))
+    family.add_metric(tuple(labels.values()), 1)
+    return family
+
+
 def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
     return GaugeMetricFamily(PREFIX + name, text, value=value)
 
@@ -184,7 +257,7 @@ def _counter(name: str, text: str, value: float) -> CounterMetricFamily:
     return CounterMetricFamily(PREFIX + name, text, value=value)
 
 
-def _gauges(name: str, text: str, label: str, values: Mapping[str, int]) -> GaugeMetricFamily:
+def _gauges(name: str, text: str, label: str, values: Mapping[str, float]) -> GaugeMetricFamily:
     family = GaugeMetricFamily(PREFIX + name, text, labels=(label,))
     for key, value in sorted(values.items()):
         family.add_metric((key,), value)

@@ -25,6 +25,10 @@ from node.metrics import Exposition
 from node.ops_pages import ring_page, waiting_page
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from prometheus_client.registry import Collector
+
     from node.metrics import StatusSource
     from node.stats import Stats
 
@@ -70,11 +74,13 @@ class OpsServer:
         cluster: OpsSource,
         stats: Stats,
         max_connections: int = MAX_CONNECTIONS,
+        collectors: Sequence[Collector] = (),
     ) -> None:
+        """`collectors`: what ``/metrics`` shows besides."""
         self.endpoint = endpoint
         """Where it listens; port 0 becomes the real one when `run` has started."""
         self._cluster = cluster
-        self._exposition = Exposition(stats, cluster)
+        self._exposition = Exposition(stats, cluster, collectors)
         self._max_connections = max_connections
         self._connections = 0
 

@@ -11,6 +11,8 @@ from bisect import bisect_left
 from collections import Counter
 from typing import Final
 
+from node.hot_channels import HotChannels
+
 SECONDS: Final = (
     0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0,
 )  # fmt: skip
@@ -52,6 +54,11 @@ class Stats:
         self.tls_handshakes: Counter[str] = Counter()  # outcome: ok, failed, timeout, plain
         self.tls_reloads: Counter[str] = Counter()  # outcome: ok, refused
         self.partial_refused: Counter[str] = Counter()  # transport
+        self.members_gone: Counter[str] = Counter()  # how: died, left, restarted
+        self.hot_published = HotChannels()
+        self.hot_delivered = HotChannels()
+        self.certificate_ends: float | None = None  # seconds since 1970; None without TLS
+        self.gc_seconds = 0.0  # total
         self.partial_bytes = 0  # kept of requests and messages that are not complete; now
         self.head_cache_hits = 0
         self.head_cache_misses = 0
@@ -65,3 +72,11 @@ class Stats:
         self.link_rtt_seconds = Buckets(SECONDS)
         self.group_hops = Buckets(HOPS)
         self.direct_hops = Buckets(HOPS)
+
+    def note_published(self, topic: str) -> None:
+        """An entry of `topic` that this node accepted has been committed."""
+        if topic.startswith("/"):
+            self.published["group"] += 1
+            self.hot_published.note(topic)
+        else:
+            self.published["direct"] += 1

@@ -218,7 +218,7 @@ class Application:
                 on_done(refusal_of(result))
                 return
             self._stats.append_commit_seconds.observe(time.perf_counter() - started)
-            self._stats.published["group" if topic.startswith("/") else "direct"] += 1
+            self._stats.note_published(topic)
             on_done(answer(result))
 
         payload = delivery(channel, asked.data, shown)

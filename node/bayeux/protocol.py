@@ -332,7 +332,7 @@ class Protocol:
         def done(result: Appended | Failed) -> None:
             if isinstance(result, Appended):
                 self._stats.append_commit_seconds.observe(time.perf_counter() - started)
-                self._stats.published["group" if topic.startswith("/") else "direct"] += 1
+                self._stats.note_published(topic)
                 batch.reply(index, reply(message, b""))
             elif result.code == Code.UNKNOWN_SESSION:
                 self._fail(batch, index, message, 404, topic, "no such session")

@@ -14,6 +14,7 @@ import structlog
 import trio
 import typer
 
+from node.cli.advertise import settle_advertise
 from node.cli.launcher import Launcher
 from node.cli.ports import require_bindable
 from node.cli.workers import plan_workers
@@ -101,7 +102,8 @@ def serve(
         str | None, _option("peer", "Ring", "HOST:PORT for links from nodes [127.0.0.1:7400].")
     ] = None,
     advertise: Annotated[
-        str | None, _option("advertise", "Ring", "HOST[:PORT] that other nodes dial [--peer].")
+        str | None,
+        _option("advertise", "Ring", "HOST[:PORT] that other nodes dial, or auto [--peer]."),
     ] = None,
     join: Annotated[
         str | None, _option("join", "Ring", "HOST:PORT,… of nodes to join; names may be many.")
@@ -131,6 +133,10 @@ def serve(
     drain_grace: Annotated[
         str | None, _option("drain-grace", "Process", "Seconds that leaving may take [10].")
     ] = None,
+    channel_metrics: Annotated[
+        str | None,
+        _option("channel-metrics", "Process", "Busiest channels that metrics name [20]."),
+    ] = None,
     log_level: Annotated[
         str | None, _option("log-level", "Process", "debug, info, warning or error [info].")
     ] = None,
@@ -150,7 +156,7 @@ def serve(
     a flag beats the environment, and that beats the file.
     """
     flags = {name: value for name, value in locals().items() if name in Config.model_fields}
-    settings = load_config(flags, config)
+    settings = settle_advertise(load_config(flags, config))
     if launcher_fd is not None:
         _end_with_launcher(launcher_fd)
     if settings.workers > 1:

@@ -13,6 +13,7 @@ import structlog
 import trio
 
 from node.config import ConfigError
+from node.tls.expiry import not_after
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,6 +78,7 @@ class Certificates:
         self._stats = stats
         self._seen = self._signature()
         self.context = build_context(cert, key)
+        self._note_end()
 
     async def reload(self) -> bool:
         """Use what the files have now; if they are no good, go on with the old."""
@@ -88,6 +90,7 @@ class Certificates:
             log.warning("certificate_refused", error=str(error), using="the one before")
             return False
         self._stats.tls_reloads["ok"] += 1
+        await trio.to_thread.run_sync(self._note_end)
         log.info("certificate_loaded", file=str(self._cert))
         return True
 
@@ -97,6 +100,13 @@ class Certificates:
             await trio.sleep(every)
             if self._signature() != self._seen:
                 await self.reload()
+
+    def _note_end(self) -> None:
+        """Tell metrics until when the certificate is valid."""
+        try:
+            self._stats.certificate_ends = not_after(self._cert.read_text(encoding="ascii"))
+        except (OSError, ValueError) as error:  # (replaced at this moment: the next look tells)
+            log.warning("certificate_end_unknown", file=str(self._cert), error=str(error))
 
     def _signature(self) -> _Signature:
         """What changes when a file does; empty while one is missing."""

@@ -15,6 +15,7 @@ from wire import Client, Served, serving
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from datetime import datetime
     from pathlib import Path
 
     from node.http import HttpSettings
@@ -29,6 +30,7 @@ class Issued:
 
     folder: Path
     authority: trustme.CA = field(default_factory=trustme.CA)
+    not_after: datetime | None = None
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -55,7 +57,7 @@ class Issued:
 
     def issue(self, *names: str) -> bytes:
         """Write a new pair over the old one; returns the certificate (DER)."""
-        leaf = self.authority.issue_cert(*(names or NAMES))
+        leaf = self.authority.issue_cert(*(names or NAMES), not_after=self.not_after)
         self.cert.write_bytes(b"".join(blob.bytes() for blob in leaf.cert_chain_pems))
         leaf.private_key_pem.write_to_path(self.key)
         return ssl.PEM_cert_to_DER_cert(leaf.cert_chain_pems[0].bytes().decode())

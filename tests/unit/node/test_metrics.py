@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_open
 from prometheus_client.parser import text_string_to_metric_families as parse
 
-from node.metrics import Exposition
+from node.metrics import MATRIX, Exposition
 from node.stats import SECONDS, Buckets, Stats
 from status_examples import Source, in_ring, lonely
 
@@ -90,6 +91,63 @@ def test_what_the_engines_know_is_shown(stats: Stats) -> None:
     assert shown["link_queued_bytes", ()] == 12
     assert shown["link_strangers", ()] == 3
     assert shown["frozen", ()] == shown["suspected", ()] == shown["draining", ()] == 0
+
+
+def test_what_alerts_ask_for_is_there_before_it_happens(stats: Stats) -> None:
+    shown = samples(Exposition(stats, Source(in_ring())))
+    for name, label, value in (
+        ("takeovers_total", "outcome", "lossy"),
+        ("slow_consumers_total", "action", "close"),
+        ("link_refused_total", "reason", "secret"),
+        ("members_gone_total", "how", "died"),
+    ):
+        assert shown[name, ((label, value),)] == 0
+
+
+def test_who_and_where_this_is(stats: Stats) -> None:
+    status = in_ring()
+    assert status.ring is not None
+    shown = samples(Exposition(stats, Source(status)))
+    ring, digest = status.ring.ring.hex()[:8], status.ring.digest.hex()
+    assert shown["ring_info", (("digest", digest), ("ring", ring))] == 1
+    who = {labels for name, labels in shown if name == "node_info"}
+    assert [dict(labels)["node"] for labels in who] == ["01010101"]
+    assert [dict(labels)["zone"] for labels in who] == ["zone-a"]
+
+
+def test_links_one_by_one(stats: Stats) -> None:
+    link = in_ring().links[0]
+    links = tuple(replace(link, node=i.to_bytes(20, "little")) for i in range(MATRIX + 9))
+    shown = samples(Exposition(stats, Source(replace(in_ring(), links=links))))
+    assert shown["peer_rtt_seconds", (("peer", "00000000"),)] == 0.0015
+    assert shown["peer_queued_bytes", (("peer", "01000000"),)] == 12
+    assert len([name for name, _ in shown if name == "peer_rtt_seconds"]) == MATRIX
+    assert shown["links", ()] == MATRIX + 9
+
+
+def test_a_link_that_has_not_answered_yet_has_no_round_trip(stats: Stats) -> None:
+    links = (replace(in_ring().links[0], rtt=None),)
+    names = {
+        name for name, _ in samples(Exposition(stats, Source(replace(in_ring(), links=links))))
+    }
+    assert "peer_queued_bytes" in names
+    assert "peer_rtt_seconds" not in names
+
+
+def test_the_process(stats: Stats) -> None:
+    stats.gc_seconds = 0.5
+    shown = samples(Exposition(stats, Source(lonely())))
+    assert shown["gc_seconds_total", ()] == 0.5
+    assert shown["memory_limit_bytes", ()] > 1 << 20
+    assert ("gc_collections_total", (("generation", "2"),)) in shown
+
+
+def test_a_certificates_end_is_told_where_there_is_one(stats: Stats) -> None:
+    name = ("tls_certificate_expiry_timestamp_seconds", ())
+    exposition = Exposition(stats, Source(lonely()))
+    assert name not in samples(exposition)
+    stats.certificate_ends = 1.9e9
+    assert samples(exposition)[name] == 1.9e9
 
 
 def test_without_a_ring_nothing_is_made_up(stats: Stats) -> None:

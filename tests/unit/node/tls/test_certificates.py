@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -147,3 +148,20 @@ class TestReloading:
         issued.key.unlink()
         with pytest.raises(CertificateError):
             Certificates(issued.cert, issued.key, Stats())
+
+
+class TestTheEnd:
+    """Until when the certificate is valid, for metrics."""
+
+    async def test_it_is_known_from_the_start_and_after_a_reload(
+        self, issued: Issued, tmp_path: Path
+    ) -> None:
+        stats = Stats()
+        certificates = Certificates(issued.cert, issued.key, stats)
+        first = stats.certificate_ends
+        assert first is not None
+        newer = Issued(tmp_path / "newer", not_after=datetime(2040, 1, 1, tzinfo=UTC))
+        issued.key.write_bytes(newer.key.read_bytes())
+        issued.cert.write_bytes(newer.cert.read_bytes())
+        assert await certificates.reload()
+        assert stats.certificate_ends == datetime(2040, 1, 1, tzinfo=UTC).timestamp() != first

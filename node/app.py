@@ -31,6 +31,8 @@ from node.ops import OpsServer
 from node.process_watch import watch_collector
 from node.reactor import Reactor
 from node.router import Router, route_of
+from node.rules import Rules
+from node.rules_file import RulesError, read_rules
 from node.sse.handler import EventReaders
 from node.stats import Stats
 from node.tags import TagPool
@@ -64,7 +66,8 @@ class Node:
         self.stats = Stats()
         self._view: View | None = None  # the last that was told
         self.cluster = Cluster(config, self.stats, self, client_address)
-        self.sessions = Sessions(self.cluster, config, self.stats)
+        self.rules = Rules(read_rules(config), demo=config.demo)
+        self.sessions = Sessions(self.cluster, config, self.stats, self.rules)
         self.tags = TagPool(self.cluster.serving)
         self.protocol = Protocol(self.cluster, self.sessions, self.tags, config, self.stats)
         self.relays = Relays(self.cluster, self.sessions, self.protocol)
@@ -83,7 +86,7 @@ class Node:
                 ),
                 BayeuxWebSocket(self.protocol, self.sessions, self.relays, self.stats, origins),
                 EventReaders(self.sessions, self.relays, self.tags, origins),
-                Application(self.cluster, config, self.stats, self.protocol.message_id),
+                Application(self.cluster, config, self.stats, self.protocol.message_id, self.rules),
                 self.sessions,
                 self.relays,
                 demo=config.demo,
@@ -163,6 +166,18 @@ class Node:
             if isinstance(conn, WebSocketConnection):  # without a session, so far
                 conn.close_with(CloseCode.SERVICE_RESTART, "this node is leaving")
 
+    async def reload(self) -> None:
+        """Read the certificate and the channel rules again; what is no good changes nothing."""
+        if self.certificates is not None:
+            await self.certificates.reload()
+        try:
+            rules = await trio.to_thread.run_sync(read_rules, self.config)
+        except RulesError as error:
+            log.warning("channel_rules_refused", error=str(error), using="those before")
+            return
+        self.rules.replace(rules)
+        log.info("channel_rules_loaded", rules=len(rules))
+
     async def see_clients_off(self) -> None:
         """Wait, not long, until clients have read their last answer or close frame.
 
@@ -212,7 +227,7 @@ async def serve(config: Config) -> None:
             ops=str(config.ops),
             node=node.cluster.me.hex()[:8],
         )
-        await _until_told(node.certificates)
+        await _until_told(node)
         with trio.move_on_after(config.drain_grace):
             acceptor.stop()
             node.let_clients_go()
@@ -222,15 +237,15 @@ async def serve(config: Config) -> None:
     log.info("left")
 
 
-async def _until_told(certificates: Certificates | None) -> None:
-    """Wait for SIGTERM or SIGINT; SIGHUP meanwhile reloads the certificate, where there is one."""
+async def _until_told(node: Node) -> None:
+    """Wait for SIGTERM or SIGINT; SIGHUP meanwhile reloads what can be reloaded, if anything."""
     numbers = [signal.SIGTERM, signal.SIGINT]
-    if certificates is not None:
+    if node.config.reloads:
         numbers.append(signal.SIGHUP)
     with trio.open_signal_receiver(*numbers) as signals:
         async for number in signals:
-            if number == signal.SIGHUP and certificates is not None:
-                await certificates.reload()
+            if number == signal.SIGHUP:
+                await node.reload()
                 continue
             log.info("leaving", signal=signal.Signals(number).name)
             break

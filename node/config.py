@@ -85,6 +85,7 @@ class Config(BaseModel):
     api_key: str | None = Field(default=None, repr=False, min_length=1)
     workers: Annotated[int, Field(ge=1, le=256)] = 1
     reuse_port: bool = False  # several workers of one host share the client port
+    channels: Path | None = None  # TOML: the channel rules
     demo: bool = False  # the page at / and what it needs (direct messages between sessions)
     flat_limit: Annotated[int, Field(ge=0, le=10_000)] = 32  # members of a ring without forwarders
     timeout: Annotated[Seconds, Field(gt=0)] = 30.0  # a poll is held this long
@@ -98,6 +99,7 @@ class Config(BaseModel):
     max_partial_bytes: Annotated[ByteSize, Field(ge=64 << 20)] = ByteSize(256 << 20)  # unfinished
     websocket_deflate: bool = False  # agree to permessage-deflate
     max_sessions: Annotated[int, Field(ge=1)] = 1_000_000
+    max_lazy_timeout: Annotated[Seconds, Field(gt=0)] = 5.0  # lazy messages wait at most this long
     drain_grace: Seconds = 10.0  # a drain ends after this long, finished or not
     channel_metrics: Annotated[int, Field(ge=0, le=1_000)] = 20  # channels that metrics name
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -209,6 +211,11 @@ class Config(BaseModel):
         """
         return self._secrets
 
+    @property
+    def reloads(self) -> bool:
+        """Whether there is something to read again on SIGHUP."""
+        return self.tls_cert is not None or self.channels is not None
+
     def peer_address(self, bound_port: int | None = None) -> str:
         """HOST:PORT that other nodes dial. `bound_port`: what the kernel chose for port 0."""
         port = bound_port or self.peer.port
@@ -251,6 +258,9 @@ def load_config(flags: Mapping[str, object], file: Path | None = None) -> Config
     if file is None and os.environ.get(f"{ENV_PREFIX}CONFIG"):
         file = Path(os.environ[f"{ENV_PREFIX}CONFIG"])
     table = _read_toml(file) if file is not None else {}
+    if "channel" in table:  # the rules stand in the same file
+        del table["channel"]
+        table.setdefault("channels", str(file))
     given: dict[str, Any] = {name: value for name, value in flags.items() if value is not None}
     # The secret has two names; the nearer source wins here too.
     if "cluster_secret_file" in given:
@@ -291,7 +301,10 @@ def _read_toml(file: Path) -> dict[str, Any]:
         if key == "cluster_secret":
             msg = f"keep the secret itself out of {file}: name a file with cluster_secret_file"
             raise ConfigError(msg)
-        if key not in Config.model_fields:
+        if key == "channel" and "channels" in table:
+            msg = f"{file} has channels and [[channel]] tables: put the rules in one place"
+            raise ConfigError(msg)
+        if key != "channel" and key not in Config.model_fields:
             near = get_close_matches(key, Config.model_fields, n=1)
             hint = f": did you mean {near[0]}?" if near else ""
             msg = f"{file} has an unknown key {key}{hint}"

@@ -26,6 +26,7 @@ from node.api.requests import (
 )
 from node.bayeux.channels import Kind, kind_of
 from node.bayeux.messages import delivery
+from node.rules import Rules
 from pubsub.errors import RETRYABLE, Code
 from pubsub.messages import Appended, Failed
 from pubsub.sessions import address_for
@@ -71,8 +72,14 @@ class Application:
     """Handles `/api/…`."""
 
     def __init__(
-        self, cluster: Cluster, config: Config, stats: Stats, message_id: Callable[[], str]
+        self,
+        cluster: Cluster,
+        config: Config,
+        stats: Stats,
+        message_id: Callable[[], str],
+        rules: Rules | None = None,
     ) -> None:
+        self._rules = rules or Rules()
         self._cluster = cluster
         self._key = config.api_key.encode() if config.api_key else None
         self._stats = stats
@@ -169,6 +176,11 @@ class Application:
     ) -> None:
         if kind_of(publish.channel) is not Kind.BROADCAST:
             on_done(Refusal(400, "bad_request", f"not a broadcast channel: {publish.channel!r}"))
+            return
+
+        denial = self._rules.publish_denial(publish.channel, by_api=True)
+        if denial is not None:
+            on_done(Refusal(403, "forbidden", f"the rule of {publish.channel} says: {denial}"))
             return
 
         def answer(result: Appended) -> dict[str, Any]:

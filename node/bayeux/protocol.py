@@ -212,7 +212,7 @@ class Protocol:
     def _subscribe(self, batch: Batch, index: int, message: ClientMessage) -> None:
         session = _session_of(batch)
         names = names_of(message)
-        refused = refusal_of(names, len(session.topics))
+        refused = refusal_of(names, len(session.topics), self._sessions.rules)
         if refused is not None:
             self._fail(batch, index, message, *refused)
             return
@@ -291,10 +291,12 @@ class Protocol:
             return
         elif not message.data:
             self._fail(batch, index, message, 400, "", "data missing")
-        elif channel == channels.SERVICE_SEND and self._config.demo:
+        elif channel == channels.SERVICE_SEND and self._sessions.rules.allows_direct():
             self._send(batch, index, message)
         elif kind is Kind.SERVICE:
             self._fail(batch, index, message, 403, channel, "no service listens here")
+        elif (denial := self._sessions.rules.publish_denial(channel)) is not None:
+            self._fail(batch, index, message, 403, channel, denial)
         else:
             message_id = self.message_id()
             payload = delivery(channel, message.data, message_id)

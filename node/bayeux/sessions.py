@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 import structlog
 
 from node.bayeux.connects import Connects, let_go
+from node.rules import Rules
 from node.session import Session
 from node.websocket import CloseCode
 from pubsub.messages import Cursor, Failed, Record, SessionDone
@@ -32,7 +33,11 @@ _NO_MORE = b',"advice":{"reconnect":"none"}'
 class Sessions(Connects):
     """Sessions by address, and the one timer wheel that all of them share."""
 
-    def __init__(self, cluster: Cluster, config: Config, stats: Stats) -> None:
+    def __init__(
+        self, cluster: Cluster, config: Config, stats: Stats, rules: Rules | None = None
+    ) -> None:
+        """`rules`: of the channels; without them the defaults hold."""
+        self.rules = rules or Rules(demo=config.demo)
         self._by_address: dict[str, Session] = {}
         super().__init__(cluster, config, stats, self._by_address.get)
         self._cluster = cluster

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from node.bayeux.messages import ClientMessage
+    from node.rules import Rules
 
 MAX_SUBSCRIPTIONS = 10_000  # of one session
 _REFUSED = {
@@ -27,7 +28,7 @@ def names_of(message: ClientMessage) -> list[str]:
     return list(dict.fromkeys([asked] if isinstance(asked, str) else asked))
 
 
-def refusal_of(names: Sequence[str], held: int) -> tuple[int, str, str] | None:
+def refusal_of(names: Sequence[str], held: int, rules: Rules) -> tuple[int, str, str] | None:
     """Why a session with `held` channels may not subscribe to `names`: (code, argument, text)."""
     if not names:
         return 400, "", "subscription missing"
@@ -35,6 +36,9 @@ def refusal_of(names: Sequence[str], held: int) -> tuple[int, str, str] | None:
         refused = _REFUSED.get(kind_of(name))
         if refused is not None:
             return refused[0], name, refused[1]
+        denial = rules.subscribe_denial(name)
+        if denial is not None:
+            return 403, name, denial
     if held + len(names) > MAX_SUBSCRIPTIONS:
         return 413, "", "too many subscriptions"
     return None

@@ -54,6 +54,9 @@ def serve(
     demo: Annotated[
         bool | None, _option("demo/--no-demo", "Clients", "Serve the demo page at / [no].")
     ] = None,
+    channels: Annotated[
+        str | None, _option("channels", "Clients", "A TOML file of channel rules [none].")
+    ] = None,
     timeout: Annotated[
         str | None, _option("timeout", "Clients", "Seconds that a poll is held [30].")
     ] = None,
@@ -82,6 +85,10 @@ def serve(
     ] = None,
     max_sessions: Annotated[
         str | None, _option("max-sessions", "Clients", "Sessions on this node [1000000].")
+    ] = None,
+    max_lazy_timeout: Annotated[
+        str | None,
+        _option("max-lazy-timeout", "Clients", "Seconds that lazy messages may wait [5]."),
     ] = None,
     multi_session_interval: Annotated[
         str | None,
@@ -170,6 +177,7 @@ def _run_node(config: Config) -> None:
     _warn_of_secret_file(config)
     _check_listeners(config)
     _check_certificate(config)
+    _check_rules(config)
     _raise_descriptor_limit()
     from node.app import serve as serve_node  # noqa: PLC0415 - other commands need none of it
 
@@ -180,13 +188,14 @@ def _run_workers(config: Config, flags: Mapping[str, object], file: Path | None)
     configure_logging(config.log_level, config.log_format)
     _warn_of_secret_file(config)
     _check_certificate(config)
+    _check_rules(config)
     plans, environ = plan_workers(config, flags, file)
     launcher = Launcher(
         plans,
         environ,
         respawn=True,
         grace=config.drain_grace + 2,
-        passes_on_hangup=config.tls_cert is not None,
+        passes_on_hangup=config.reloads,
     )
     return trio.run(launcher.run)
 
@@ -212,6 +221,14 @@ def _check_certificate(config: Config) -> None:
         except CertificateError as error:
             msg = f"--tls-cert, --tls-key: {error}"
             raise ConfigError(msg) from None
+
+
+def _check_rules(config: Config) -> None:
+    from node.rules_file import read_rules  # noqa: PLC0415 - as for node.app
+
+    for rule in read_rules(config):
+        if rule.subscribe == "token":
+            _log.warning("nobody can subscribe: tokens are not served yet", channels=rule.match)
 
 
 def _raise_descriptor_limit() -> None:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from node.bayeux.sessions import Sessions
     from node.http import Head, HttpConnection
     from node.http.origins import Origins
+    from node.rules import Rules
     from node.session import Session
     from node.tags import TagPool
     from pubsub.messages import Cursor
@@ -93,7 +94,7 @@ class EventReaders:
             conn.respond(405, told, headers=(("Allow", METHODS),))
         else:
             fields = Fields(head.query)
-            channels = _channels(fields)
+            channels = _channels(fields, self._sessions.rules)
             position = parse_id(head.last_event_id, len(channels))
             if not position.session:
                 position = Position(fields.get("session"), position.cursors)
@@ -183,13 +184,13 @@ class EventReaders:
         self._sessions.hub.catch_up(session)
 
 
-def _channels(fields: Fields) -> tuple[str, ...]:
+def _channels(fields: Fields, rules: Rules) -> tuple[str, ...]:
     """What the client wants to read. Raises RemoteProtocolError with the fitting status."""
     channels = tuple(dict.fromkeys(fields.all("channel")))
     if len(channels) > MAX_CHANNELS:
         raise RemoteProtocolError(f"at most {MAX_CHANNELS} channels", 413, "too_large")
     if channels:
-        refusal = refusal_of(channels, 0)
+        refusal = refusal_of(channels, 0, rules)
         if refusal is not None:
             status, name, text = refusal
             status = 400 if status == 405 else status

@@ -19,6 +19,8 @@ from node.bayeux.sessions import Sessions
 from node.cluster.effects import EffectQueue
 from node.cluster.requests import Requests
 from node.config import load_config
+from node.rules import Rules
+from node.rules_file import parse_rules
 from node.stats import Stats
 from node.tags import TagPool
 from node.websocket import CloseCode
@@ -181,11 +183,18 @@ class Client:
 class Edge:
     """Protocol, sessions and hub over a `LocalCluster`."""
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, rules: str = "", **settings: Any) -> None:
+        """`rules`: what stands in the channel-rules file."""
         self.config = load_config({"demo": True, **settings})
+        self.rules = Rules(parse_rules(rules), demo=self.config.demo)
         self.stats = Stats()
         self.cluster = LocalCluster()
-        self.sessions = Sessions(self.cluster, self.config, self.stats)  # type: ignore[arg-type]
+        self.sessions = Sessions(
+            self.cluster,  # type: ignore[arg-type]
+            self.config,
+            self.stats,
+            self.rules,
+        )
         self.cluster.sessions = self.sessions
         self.tags = TagPool(self.cluster.serving)
         self.binding = b""  # the mark of whoever sends the next batch

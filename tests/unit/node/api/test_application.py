@@ -31,13 +31,14 @@ class FakeConnection:
 
 
 class Api:
-    def __init__(self, key: str | None = KEY) -> None:
-        self.edge = Edge(api_key=key)
+    def __init__(self, key: str | None = KEY, rules: str = "") -> None:
+        self.edge = Edge(api_key=key, rules=rules)
         self.application = Application(
             self.edge.cluster,  # type: ignore[arg-type]
             self.edge.config,
             self.edge.stats,
             self.edge.protocol.message_id,
+            self.edge.rules,
         )
 
     def call(
@@ -231,3 +232,12 @@ async def test_ring_lists_members_and_shares(api: Api) -> None:
     assert member["state"] == "active"
     assert member["share"] == 1.0
     assert answer.body["view"] == 1
+
+
+async def test_the_application_is_held_to_the_rules_too() -> None:
+    api = Api(
+        rules="[[channel]]\nmatch='/a'\npublish='api'\n[[channel]]\nmatch='/b'\npublish='nobody'"
+    )
+    assert api.call("/api/publish", {"channel": "/a", "data": 1}).status == 200
+    conn = api.call("/api/publish", {"channel": "/b", "data": 1})
+    assert (conn.status, conn.body["error"]["code"]) == (403, "forbidden")

@@ -301,3 +301,9 @@ async def test_where_a_reader_stands_is_in_the_record() -> None:
         record = door.cluster.record(told["address"])
         assert record is not None
         assert dict(record.cursors)["/a"] == Cursor(1, 0)
+
+
+async def test_readers_are_held_to_the_channel_rules() -> None:
+    async with front_door(rules="[[channel]]\nmatch='/a'\nsubscribe='nobody'") as door:
+        assert await refused(door.connect(), "GET /sse?channel=/a") == (403, "forbidden")
+        await reader(door, "/b")

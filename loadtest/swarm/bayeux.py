@@ -50,12 +50,17 @@ def reply_to(channel: str, body: bytes) -> Message:
     raise Refused(f"no reply on {channel}: {body[:200]!r}")
 
 
-def subscribe(client_id: str, channel: str) -> bytes:
-    """A subscription request."""
+def subscribe(client_id: str, *channels: str) -> bytes:
+    """A subscription request; several channels in one message."""
+    names = f'"{channels[0]}"' if len(channels) == 1 else "[" + _quoted(channels) + "]"
     return (
         f'[{{"channel":"/meta/subscribe","clientId":"{client_id}",'
-        f'"subscription":"{channel}","id":"2"}}]'
+        f'"subscription":{names},"id":"2"}}]'
     ).encode()
+
+
+def _quoted(names: tuple[str, ...]) -> str:
+    return ",".join(f'"{name}"' for name in names)
 
 
 def connect_prefix(client_id: str, transport: str, timeout: int | None) -> bytes:

@@ -27,7 +27,7 @@ LANGUAGES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A request head in two pieces; the decimal Content-Length goes between."""
+    """A request head in two pieces; the decimal Content-Length, if any, goes between."""
 
     before: bytes
     after: bytes
@@ -35,6 +35,10 @@ class Head:
     def request(self, body: bytes) -> bytes:
         """The whole request with `body`."""
         return b"%b%d%b%b" % (self.before, len(body), self.after, body)
+
+    def bodiless(self, lines: bytes = b"") -> bytes:
+        """The whole request, without a body; `lines` are further header lines."""
+        return self.before + lines + self.after
 
 
 class Visitor:
@@ -96,6 +100,28 @@ class Visitor:
             "\r\n"
         )
         return Head(before.encode("ascii"), after.encode("ascii"))
+
+    def get(self, path: str, accept: str = "*/*") -> Head:
+        """The head of a same-origin GET by script; further header lines go between."""
+        before = (
+            f"GET {path} HTTP/1.1\r\n"
+            f"Host: {self._host}\r\n"
+            "Connection: keep-alive\r\n"
+            f'sec-ch-ua-platform: "{self._platform}"\r\n'
+            "Cache-Control: no-cache\r\n"
+            f"User-Agent: {self._agent()}\r\n"
+            f"Accept: {accept}\r\n"
+            f'sec-ch-ua: "Google Chrome";v="{self._version}", '
+            f'"Chromium";v="{self._version}", "Not_A Brand";v="24"\r\n'
+            f"sec-ch-ua-mobile: ?{int(self._mobile)}\r\n"
+            "Sec-Fetch-Site: same-origin\r\n"
+            "Sec-Fetch-Mode: cors\r\n"
+            "Sec-Fetch-Dest: empty\r\n"
+            f"Referer: http://{self._host}/\r\n"
+            f"Accept-Language: {self._language}\r\n"
+            f"Cookie: {self._cookie_line()}\r\n"
+        )
+        return Head(before.encode("ascii"), b"\r\n")
 
     def upgrade(self, path: str, key: str) -> bytes:
         """The opening handshake of a WebSocket to `path` (RFC 6455, 4.1); no extensions."""

@@ -46,7 +46,7 @@ class Client:
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
         self.sock.bind((self.crowd.order.source, 0))
-        status = self.sock.connect_ex((self.crowd.order.host, self.crowd.order.port))
+        status = self.sock.connect_ex((self.crowd.order.host, self.crowd.next_port()))
         if status not in {0, errno.EINPROGRESS}:
             self.fail(OSError(status, os.strerror(status)))
             return

@@ -7,12 +7,15 @@ from time import monotonic, monotonic_ns
 from typing import TYPE_CHECKING, Final
 
 from loadtest.latency import Latency
+from loadtest.swarm.engine_io import EnginePollClient
+from loadtest.swarm.events import EventClient
 from loadtest.swarm.longpoll import LongPollClient
 from loadtest.swarm.orders import Broken, Counts, Reached, Ready
+from loadtest.swarm.polls import PollClient
 from loadtest.swarm.raw import RawClient
 from loadtest.swarm.responses import ResponseLengths
 from loadtest.swarm.sampler import Sampler
-from loadtest.swarm.websocket import WebSocketClient
+from loadtest.swarm.websocket import FrameClient, WebSocketClient
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +26,12 @@ if TYPE_CHECKING:
 
 AT_ONCE: Final = 200  # clients being set up at a time: well under any listen backlog
 FAULTS_KEPT: Final = 10
+_KINDS: Final = {
+    "sse": EventClient,
+    "frames": FrameClient,
+    "poll": PollClient,
+    "engine-polling": EnginePollClient,
+}
 
 
 class Crowd:
@@ -59,13 +68,22 @@ class Crowd:
             self._clients.append(client)
             client.start()
 
+    def next_port(self) -> int:
+        """Where the next client connects to."""
+        ports = self.order.ports
+        return ports[(len(self._clients) - 1) % len(ports)] if ports else self.order.port
+
     def _make(self, number: int) -> Client:
         seed = self.order.seed * 1_000_003 + number
-        if self.order.transport == "long-polling":
-            return LongPollClient(self, self._sampler(number), seed)
-        if self.order.transport == "websocket":
-            return WebSocketClient(self, self._sampler(number), seed)
-        return RawClient(self, seed, answers=self.order.transport == "raw-cycle")
+        order = self.order
+        if order.transport == "long-polling":
+            return LongPollClient(self, self._sampler(number), seed, number)
+        if order.transport == "websocket":
+            return WebSocketClient(self, self._sampler(number), seed, number)
+        kind = _KINDS.get(order.transport)
+        if kind is not None:
+            return kind(self, self._sampler(number), seed)
+        return RawClient(self, seed, answers=order.transport == "raw-cycle")
 
     def _sampler(self, number: int) -> Sampler | None:
         share = min(self.order.sampled, self.order.count)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from loadtest.swarm import bayeux
 from loadtest.swarm.browser import Head, Visitor
 from loadtest.swarm.client import FAULTS, Client
-from loadtest.swarm.orders import DATA_MARK
-from loadtest.swarm.responses import cookies_of
+from loadtest.swarm.orders import DATA_MARK, channels_of
+from loadtest.swarm.responses import body_of, cookies_of
 
 if TYPE_CHECKING:
     from loadtest.swarm.crowd import Crowd
@@ -20,13 +20,14 @@ if TYPE_CHECKING:
 class LongPollClient(Client):
     """Keeps exactly one ``/meta/connect`` with the server, over one connection."""
 
-    __slots__ = ("_body", "_head", "_turn", "_visitor")
+    __slots__ = ("_body", "_head", "_number", "_turn", "_visitor")
 
-    def __init__(self, crowd: Crowd, sampler: Sampler | None, seed: int) -> None:
+    def __init__(self, crowd: Crowd, sampler: Sampler | None, seed: int, number: int = 0) -> None:
         super().__init__(crowd, sampler)
         self._visitor: Visitor | None = Visitor(Random(seed), crowd.address)
-        self._head = self._visitor.post("/bayeux/handshake")
+        self._head = self._visitor.post(f"{crowd.order.path}/handshake")
         self._body = b""
+        self._number = number
         self._turn = 2
 
     def opened(self) -> None:
@@ -45,9 +46,12 @@ class LongPollClient(Client):
         if not order.channel:
             self._begin_polling()
             return
-        subscribe = self._visitor.post("/bayeux/subscribe")
+        subscribe = self._visitor.post(f"{order.path}/subscribe")
         self.expect(self._subscribed)
-        self.send(subscribe.request(bayeux.subscribe(self.session, order.channel)))
+        self.send(subscribe.request(self._subscription()))
+
+    def _subscription(self) -> bytes:
+        return bayeux.subscribe(self.session, *channels_of(self.crowd.order, self._number))
 
     def _subscribed(self) -> None:
         response = self._whole_response()
@@ -58,7 +62,7 @@ class LongPollClient(Client):
     def _begin_polling(self) -> None:
         if self._visitor is None:
             return
-        self._head = self._visitor.post("/bayeux/connect")
+        self._head = self._visitor.post(f"{self.crowd.order.path}/connect")
         self._visitor = None  # its cookies are in the head now
         self.crowd.loop.replace(self.sock.fileno(), self._polled)
         self._poll()
@@ -71,8 +75,7 @@ class LongPollClient(Client):
         if not total or len(data) < total:
             self.buffer = data
             return None
-        head, _, body = data.partition(b"\r\n\r\n")
-        return head, body
+        return data.partition(b"\r\n\r\n")[0], body_of(data)
 
     def _poll(self) -> None:
         self._turn += 1
@@ -90,7 +93,7 @@ class LongPollClient(Client):
             if bayeux.FAILURE_MARK in data or bayeux.CONNECT_MARK not in data:
                 raise bayeux.Refused(data[-300:].decode("latin-1"))
             if self.sampler is not None:
-                self.sampler.check(data.partition(b"\r\n\r\n")[2], monotonic_ns())
+                self.sampler.check(body_of(data), monotonic_ns())
             self._poll()
         except FAULTS as error:
             self.fail(error)

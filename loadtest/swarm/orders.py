@@ -23,8 +23,11 @@ class Note(msgspec.Struct):
 class Open(msgspec.Struct, tag="open"):
     """Open `count` clients of kind `transport`; answered by `Ready` when all of them wait.
 
-    Kinds: ``long-polling``, ``websocket``, and for the floor ``raw`` (only reads) and
-    ``raw-cycle`` (answers each delivery with a request of a long poll's size).
+    Kinds: ``long-polling`` and ``websocket`` speak Bayeux, ``sse`` reads a stream of
+    events. For other servers: ``frames`` (a WebSocket with a dialogue of its own),
+    ``poll`` (a plain GET, again and again), ``engine-polling`` (Socket.IO without
+    WebSocket). For the floor: ``raw`` (only reads) and ``raw-cycle`` (answers each
+    delivery with a request of a long poll's size).
     """
 
     transport: str
@@ -37,6 +40,24 @@ class Open(msgspec.Struct, tag="open"):
     poll_timeout: int | None = None  # milliseconds, the client's own advice.timeout
     sampled: int = 20  # clients that check every message
     frame_bytes: int = 0  # raw kinds: bytes of one delivery on the wire
+    path: str = "/bayeux"
+    rooms: int = 0  # of this many channels below `channel` …
+    rooms_each: int = 0  # … each client subscribes to so many
+    ports: list[int] = msgspec.field(default_factory=list)  # clients go to them in turn
+    dialogue: list[str] = msgspec.field(default_factory=list)  # frames, each after an answer
+    heartbeat: tuple[str, str] = ("", "")  # a text frame that is to be answered, and its answer
+    conditional: bool = False  # polls name the last answer (If-Modified-Since, If-None-Match)
+
+
+def channels_of(order: Open, number: int) -> list[str]:
+    """The channels that client `number` of an order subscribes to."""
+    if not order.rooms:
+        return [order.channel] if order.channel else []
+    step = max(1, order.rooms // max(1, order.rooms_each))
+    return [
+        f"{order.channel}/{(number + turn * step) % order.rooms}"
+        for turn in range(order.rooms_each)
+    ]
 
 
 class Expect(msgspec.Struct, tag="expect"):
@@ -54,8 +75,8 @@ class Publish(msgspec.Struct, tag="publish"):
 
     With `rate` the load is open: calls are meant for fixed times whether or not
     earlier ones were answered. With `rate` 0 every connection calls as soon as it
-    was answered. Each call carries `batch` messages (1: /api/send, else /api/batch)
-    to the sessions `targets` in turn.
+    was answered. Each call carries `batch` messages (1: /api/send or /api/publish, else
+    /api/batch) to the `targets` in turn: sessions, or channels.
     """
 
     host: str

@@ -123,12 +123,17 @@ class Publisher:
     def _call(self, caller: _Caller, meant_ns: int) -> None:
         caller.busy = True
         caller.meant_ns = meant_ns
-        sends = [self._send_body(caller.target(), meant_ns) for _ in range(self._order.batch)]
-        if len(sends) == 1:
-            path, body = "/api/send", sends[0]
+        targets = [caller.target() for _ in range(self._order.batch)]
+        if len(targets) == 1:
+            path = f"/api/{_call_for(targets[0])}"
+            body = self._message_body(targets[0], meant_ns)
         else:
             path = "/api/batch"
-            body = '{"commands":[' + ",".join(f'{{"send":{send}}}' for send in sends) + "]}"
+            commands = [
+                f'{{"{_call_for(target)}":{self._message_body(target, meant_ns)}}}'
+                for target in targets
+            ]
+            body = '{"commands":[' + ",".join(commands) + "]}"
         head = (
             f"POST {path} HTTP/1.1\r\nHost: {self._order.host}:{self._order.port}\r\n"
             f"Authorization: Bearer {self._order.api_key}\r\n"
@@ -136,10 +141,11 @@ class Publisher:
         )
         caller.sock.sendall((head + body).encode())
 
-    def _send_body(self, target: str, meant_ns: int) -> str:
+    def _message_body(self, target: str, meant_ns: int) -> str:
         self._sequence[target] += 1
+        named = "channel" if target.startswith("/") else "session"
         return (
-            f'{{"session":"{target}","data":'
+            f'{{"{named}":"{target}","data":'
             f'{{"n":{self._sequence[target]},"sent_ns":{meant_ns},'
             f'"text":{json.dumps(self._order.text)}}}}}'
         )
@@ -206,3 +212,7 @@ class Publisher:
                 faults=self._faults,
             )
         )
+
+
+def _call_for(target: str) -> str:
+    return "publish" if target.startswith("/") else "send"

@@ -12,6 +12,8 @@ _KNOWN_HEADS: Final = 4_096
 _OK: Final = 200
 _SWITCHING: Final = 101
 _HEAD_END: Final = b"\r\n\r\n"
+_LAST_CHUNK: Final = b"0\r\n\r\n"
+_CHUNKED: Final = -1  # instead of a length
 HEAD_BYTES: Final = 64 * 1024
 
 
@@ -20,7 +22,7 @@ class BadResponse(Exception):
 
 
 class ResponseLengths:
-    """Measures responses that carry a Content-Length; shared by all clients of a process."""
+    """Measures responses with a Content-Length, or chunked; shared by all clients of a process."""
 
     __slots__ = ("_known",)
 
@@ -31,7 +33,8 @@ class ResponseLengths:
         """Bytes of the response that `data` starts with, 0 while its head is incomplete.
 
         The result may be greater than ``len(data)``: the body has not all come.
-        Raises `BadResponse` on a status other than 200 and 101, or without a length.
+        That of a chunked one is 0 until its last chunk has come. Raises `BadResponse` on
+        a status other than 200 and 101, or without a length.
         """
         end = data.find(_HEAD_END) + 4
         if end < 4:
@@ -45,6 +48,9 @@ class ResponseLengths:
             if len(self._known) >= _KNOWN_HEADS:  # a Date line makes a new head each second
                 self._known.clear()
             self._known[head] = known
+        if known == _CHUNKED:
+            last = data.find(_LAST_CHUNK, end)
+            return 0 if last < 0 else last + len(_LAST_CHUNK)
         return known
 
 
@@ -57,6 +63,8 @@ def _total_length(head: bytes, data: bytes) -> int:
     for name, value in headers_of(head):
         if name == "content-length":
             return len(head) + int(value)
+        if name == "transfer-encoding" and value.lower() == "chunked":
+            return _CHUNKED
     raise BadResponse(f"no Content-Length: {head.decode('latin-1')}")
 
 
@@ -86,3 +94,20 @@ def cookies_of(head: bytes) -> dict[str, str]:
             key, _, content = value.partition(";")[0].partition("=")
             cookies[key.strip()] = content.strip()
     return cookies
+
+
+def body_of(response: bytes) -> bytes:
+    """The body of one whole response, its chunks joined."""
+    head, _, body = response.partition(_HEAD_END)
+    if (b"transfer-encoding", b"chunked") not in {
+        (name.strip().lower(), value.strip().lower())
+        for name, _, value in (line.partition(b":") for line in head.split(b"\r\n"))
+    }:
+        return body
+    parts = []
+    while body:
+        size, _, rest = body.partition(b"\r\n")
+        length = int(size.partition(b";")[0], 16)
+        parts.append(rest[:length])
+        body = rest[length + 2 :] if length else b""
+    return b"".join(parts)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -21,18 +22,19 @@ class _Delivery(msgspec.Struct):
     data: Note | None = None
 
 
+_MARK: Final = re.compile(rb'"n":(\d+),"sent_ns":(\d+)')
 _deliveries = msgspec.json.Decoder(list[_Delivery])
 _one_delivery = msgspec.json.Decoder(_Delivery)
 
 
 class Sampler:
-    """Checks one reader's messages: they count up from 1, none missing, none twice."""
+    """Checks one reader's messages: on each channel they count up from 1, none missing or twice."""
 
-    __slots__ = ("checked", "last", "latency")
+    __slots__ = ("_last", "checked", "latency")
 
     def __init__(self, latency: Latency) -> None:
         self.latency = latency
-        self.last = 0
+        self._last: dict[str, int] = {}
         self.checked = 0
 
     def check(self, body: bytes, now_ns: int) -> None:
@@ -47,10 +49,18 @@ class Sampler:
         except msgspec.MsgspecError as error:
             raise WrongMessage(f"{error}: {body[:200]!r}") from error
         for message in batch:
-            if message.data is None:
-                continue
-            if message.data.n != self.last + 1:
-                raise WrongMessage(f"message {message.data.n} after {self.last}")
-            self.last += 1
-            self.checked += 1
-            self.latency.record_ns(now_ns - message.data.sent_ns)
+            if message.data is not None:
+                self._check_one(message.channel, message.data.n, message.data.sent_ns, now_ns)
+
+    def check_marks(self, body: bytes, now_ns: int) -> None:
+        """The same for any other wrapping of the messages, all of one channel."""
+        for number, sent_ns in _MARK.findall(body):
+            self._check_one("", int(number), int(sent_ns), now_ns)
+
+    def _check_one(self, channel: str, number: int, sent_ns: int, now_ns: int) -> None:
+        last = self._last.get(channel, 0)
+        if number != last + 1:
+            raise WrongMessage(f"message {number} after {last}")
+        self._last[channel] = number
+        self.checked += 1
+        self.latency.record_ns(now_ns - sent_ns)

@@ -8,6 +8,7 @@ from loadtest.swarm.responses import (
     HEAD_BYTES,
     BadResponse,
     ResponseLengths,
+    body_of,
     cookies_of,
     headers_of,
     status_of,
@@ -37,7 +38,7 @@ def test_what_follows_is_not_counted() -> None:
     "data",
     [
         b"HTTP/1.1 503 Not now\r\nContent-Length: 0\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n",
         b"nonsense\r\n\r\n",
         b"\r\n\r\n",
         b"x" * (HEAD_BYTES + 1),
@@ -72,3 +73,14 @@ def test_head_fields() -> None:
     assert status_of(head) == 200
     assert headers_of(head) == [("set-cookie", "a=b; HttpOnly"), ("set-cookie", "c=d=e")]
     assert cookies_of(head) == {"a": "b", "c": "d=e"}
+
+
+def test_a_chunked_response_ends_with_its_last_chunk() -> None:
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    whole = head + b"4\r\n[{}]\r\n2;x=y\r\n, \r\n0\r\n\r\n"
+    lengths = ResponseLengths()
+    for size in range(len(whole)):
+        assert not lengths.measure(whole[:size])
+    assert lengths.measure(whole + head) == len(whole)
+    assert body_of(whole) == b"[{}], "
+    assert body_of(RESPONSE) == b"hello"

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from hdrh.histogram import HdrHistogram
-
 _LOWEST_US: Final = 1
 _HIGHEST_US: Final = 120_000_000
 _DIGITS: Final = 3
 _NS_PER_US: Final = 1_000
+_QUANTILES: Final = (0.0, 0.25, 0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999)
 _US_PER_MS: Final = 1_000.0
 
 
@@ -24,6 +23,8 @@ class Latency:
     __slots__ = ("_histogram",)
 
     def __init__(self) -> None:
+        from hdrh.histogram import HdrHistogram  # noqa: PLC0415 - only who measures has the extra
+
         self._histogram = HdrHistogram(_LOWEST_US, _HIGHEST_US, _DIGITS)
 
     def record_ns(self, delay_ns: int) -> None:
@@ -49,3 +50,15 @@ class Latency:
 
     def add_encoded(self, text: str) -> None:
         self._histogram.decode_and_add(text.encode("ascii"))
+
+    def curve(self) -> list[tuple[float, float]]:
+        """For a plot: 1 / (1 - quantile), and the delay in milliseconds that it has."""
+        return [(1 / (1 - q), self.percentile_ms(q * 100)) for q in _QUANTILES]
+
+
+def merged(*texts: str) -> Latency:
+    """One histogram of several that were `encoded`."""
+    whole = Latency()
+    for text in texts:
+        whole.add_encoded(text)
+    return whole

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -17,10 +18,10 @@ if TYPE_CHECKING:
 
 
 class Figure(msgspec.Struct):
-    """One measured quantity: a value a round.
+    """One measured quantity: a value a round, and the machine's load average beside each.
 
     `at_most` or `at_least` is the bound that the median must keep; without one
-    the figure is only stated.
+    the figure is only stated. `aim` is what it should come to, in the same direction.
     """
 
     name: str
@@ -28,10 +29,17 @@ class Figure(msgspec.Struct):
     rounds: list[float]
     at_most: float | None = None
     at_least: float | None = None
+    aim: float | None = None
+    loads: list[float] = msgspec.field(default_factory=list)
 
     @property
     def median(self) -> float:
         return median(self.rounds)
+
+    @property
+    def load(self) -> float:
+        """The machine's load average, as it was in the middle of the rounds."""
+        return median(self.loads) if self.loads else 0.0
 
     @property
     def met(self) -> bool | None:
@@ -42,6 +50,13 @@ class Figure(msgspec.Struct):
             return self.median >= self.at_least
         return None
 
+    @property
+    def aimed(self) -> bool | None:
+        """Whether the aim is reached; None where there is none."""
+        if self.aim is None:
+            return None
+        return self.median >= self.aim if self.at_least is not None else self.median <= self.aim
+
     def bound_text(self) -> str:
         """The bound as people write it."""
         if self.at_most is not None:
@@ -49,6 +64,22 @@ class Figure(msgspec.Struct):
         if self.at_least is not None:
             return f"≥ {self.at_least:,g}"
         return ""
+
+    def aim_text(self) -> str:
+        """The aim as people write it."""
+        return "" if self.aim is None else f"{self.aim:,g}"
+
+
+class Plot(msgspec.Struct):
+    """Something to be drawn: points a series, or for bars one value a label."""
+
+    title: str
+    x: str
+    y: str
+    series: dict[str, list[tuple[float, float]]] = msgspec.field(default_factory=dict)
+    bars: dict[str, float] = msgspec.field(default_factory=dict)
+    log_x: bool = False
+    log_y: bool = False
 
 
 class Report(msgspec.Struct):
@@ -58,6 +89,7 @@ class Report(msgspec.Struct):
     settings: dict[str, str | int | float]
     figures: list[Figure] = msgspec.field(default_factory=list)
     remarks: list[str] = msgspec.field(default_factory=list)
+    plots: list[Plot] = msgspec.field(default_factory=list)
 
     @property
     def met(self) -> bool:
@@ -79,12 +111,31 @@ class Report(msgspec.Struct):
         *,
         at_most: float | None = None,
         at_least: float | None = None,
+        aim: float | None = None,
     ) -> None:
         """Add one round's `value` to the figure `name`."""
+        load = round(os.getloadavg()[0], 1)
         try:
-            self.find(name).rounds.append(value)
+            figure = self.find(name)
         except KeyError:
-            self.figures.append(Figure(name, unit, [value], at_most, at_least))
+            self.figures.append(Figure(name, unit, [value], at_most, at_least, aim, [load]))
+        else:
+            figure.rounds.append(value)
+            figure.loads.append(load)
+
+    def draw(self, title: str, x: str, y: str, *, log_x: bool = False, log_y: bool = False) -> Plot:
+        """The plot called `title`, made by the first call."""
+        for plot in self.plots:
+            if plot.title == title:
+                return plot
+        plot = Plot(title, x, y, log_x=log_x, log_y=log_y)
+        self.plots.append(plot)
+        return plot
+
+    def draw_latency(self, title: str, name: str, curve: list[tuple[float, float]]) -> None:
+        """Add a curve of a `Latency` to the plot called `title`."""
+        plot = self.draw(title, "1 / (1 - quantile): 100 is p99", "ms", log_x=True)
+        plot.series[name] = curve
 
 
 def table_of(report: Report) -> Table:
@@ -92,27 +143,56 @@ def table_of(report: Report) -> Table:
     settings = ", ".join(f"{key} {value}" for key, value in report.settings.items())
     table = Table(title=f"{report.scenario} · {settings}", title_justify="left")
     table.add_column("figure")
-    for column in ("median", "lowest", "highest", "rounds", "bound"):
+    for column in ("median", "lowest", "highest", "rounds", "load", "must", "aim"):
         table.add_column(column, justify="right")
     for figure in report.figures:
         bound = figure.bound_text()
         if figure.met is not None:
             bound += " [green]met[/]" if figure.met else " [red]not met[/]"
+        aim = figure.aim_text()
+        if figure.aimed:
+            aim += " [green]✓[/]"
         table.add_row(
             figure.name,
-            f"[bold]{_number(figure.median)}[/] {figure.unit}",
-            _number(min(figure.rounds)),
-            _number(max(figure.rounds)),
+            f"[bold]{number_text(figure.median)}[/] {figure.unit}",
+            number_text(min(figure.rounds)),
+            number_text(max(figure.rounds)),
             str(len(figure.rounds)),
+            f"{figure.load:.1f}",
             bound,
+            aim,
         )
     return table
 
 
-def _number(value: float) -> str:
+def number_text(value: float) -> str:
+    """A value with three or so significant digits."""
     if abs(value) >= 1_000:
         return f"{value:,.0f}"
     return f"{value:.3g}" if abs(value) < 1 else f"{value:.2f}"
+
+
+def budget_table(reports: list[Report]) -> Table:
+    """Every figure that has a bound, of all scenarios: what must be, what should, what is."""
+    table = Table(title="budget", title_justify="left")
+    for column in ("scenario", "figure"):
+        table.add_column(column)
+    for column in ("measured", "must", "aim", "load"):
+        table.add_column(column, justify="right")
+    for report in reports:
+        for figure in report.figures:
+            if figure.met is None:
+                continue
+            colour = "red" if not figure.met else "yellow" if figure.aimed is False else "green"
+            table.add_row(
+                report.scenario,
+                figure.name,
+                f"[{colour}]{number_text(figure.median)}[/] {figure.unit}",
+                figure.bound_text(),
+                figure.aim_text(),
+                f"{figure.load:.1f}",
+            )
+    return table
 
 
 def show(console: Console, report: Report) -> None:
@@ -139,11 +219,14 @@ def as_json(reports: list[Report]) -> bytes:
                         "rounds": figure.rounds,
                         "at_most": figure.at_most,
                         "at_least": figure.at_least,
+                        "aim": figure.aim,
                         "met": figure.met,
+                        "loads": figure.loads,
                     }
                     for figure in report.figures
                 ],
                 "remarks": report.remarks,
+                "plots": report.plots,
             }
             for report in reports
         ],

@@ -8,27 +8,28 @@ from typing import TYPE_CHECKING, Final
 
 from loadtest.report import Report
 from loadtest.server import HOST, running_node
+from loadtest.settings import option
 from loadtest.swarm.control import swarm_for
 from loadtest.swarm.orders import Open
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from loadtest.settings import Progress
 
 BOUND_CYCLES: Final = 25_000.0
 _NS: Final = 1e9
+_CHANNEL: Final = "/bench/room"
 
 
 @dataclass(frozen=True, slots=True)
 class Connect:
-    """Settings: `clients` poll without pause, each with ``advice.timeout`` 0."""
+    """/meta/connect cycles a second on one core, each with ``advice.timeout`` 0."""
 
-    clients: int = 200
-    seconds: float = 4.0
-    rounds: int = 5
-    channel: str = "/bench/room"
+    clients: int = option(200, "Clients that poll without a pause.")
+    seconds: float = option(4.0, "Length of a round.")
+    rounds: int = option(5, "Rounds; the table shows their median.")
 
 
-def run(settings: Connect, progress: Callable[[str], None]) -> Report:
+def run(settings: Connect, progress: Progress) -> Report:
     """The first round is warm-up."""
     report = Report("connect", {"clients": settings.clients, "seconds a round": settings.seconds})
     with running_node() as node, swarm_for(settings.clients) as swarm:
@@ -39,7 +40,7 @@ def run(settings: Connect, progress: Callable[[str], None]) -> Report:
             port=node.client_port,
             count=settings.clients,
             seed=1,
-            channel=settings.channel,
+            channel=_CHANNEL,
             poll_timeout=0,
         )
         swarm.open(order)

@@ -9,34 +9,38 @@ from typing import TYPE_CHECKING, Final
 from loadtest.latency import Latency
 from loadtest.report import Report
 from loadtest.server import HOST, Node, running_nodes
+from loadtest.settings import option
 from loadtest.swarm.control import Swarm, SwarmProcess, publish, swarm_for, swarm_processes
 from loadtest.swarm.orders import Open, Publish
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from loadtest.settings import Progress
     from loadtest.swarm.orders import Counts, Published
 
 _US: Final = 1e6
 _SETTLE: Final = 30.0
 _TEXT: Final = "the quick brown fox"
+_TO_CLIENT: Final = "sent to received"
+_BUDGET: Final = {50: (2.0, 1.0), 99: (10.0, 5.0)}  # ms: must, aim
+_MUST_RATE: Final = 15_000.0
+_AIM_RATE: Final = 30_000.0
 
 
 @dataclass(frozen=True, slots=True)
 class Direct:
-    """Settings: `rate` messages a second, one a call, for latency; full batches for throughput."""
+    """Direct messages from one node to sessions on another: latency and throughput."""
 
-    nodes: int = 3
-    sessions: int = 300
-    rate: float = 1_000.0
-    batch: int = 100
-    connections: int = 8
-    seconds: float = 5.0
-    rounds: int = 3
-    transport: str = "websocket"
+    nodes: int = option(3, "Nodes of the ring.")
+    sessions: int = option(300, "Sessions, on the last node.")
+    rate: float = option(1_000.0, "Messages a second while latency is taken, one a call.")
+    batch: int = option(100, "Messages a call at full speed.")
+    connections: int = option(8, "Connections of the publisher.")
+    seconds: float = option(5.0, "Length of a round.")
+    rounds: int = option(3, "Rounds; the table shows their median.")
+    transport: str = option("websocket", "What the sessions use.")
 
 
-def run(settings: Direct, progress: Callable[[str], None]) -> Report:
+def run(settings: Direct, progress: Progress) -> Report:
     """Sessions live on the last node, the publisher calls the first."""
     report = Report(
         "direct",
@@ -124,11 +128,15 @@ class _Load:
         """At a fixed rate, one message a call; from the intended moment of sending."""
         settings = self._settings
         published, counts = self.run(rate=settings.rate, batch=1, seconds=settings.seconds)
-        for name, text in (("sent to received", counts.latency), ("API call", published.latency)):
+        for name, text in ((_TO_CLIENT, counts.latency), ("API call", published.latency)):
             latency = Latency()
             latency.add_encoded(text)
-            report.add(f"{name}: p50", "ms", latency.percentile_ms(50))
-            report.add(f"{name}: p99", "ms", latency.percentile_ms(99))
+            budget = _BUDGET if name == _TO_CLIENT else {}
+            for percentile in (50, 99):
+                must, aim = budget.get(percentile, (None, None))
+                value = latency.percentile_ms(percentile)
+                report.add(f"{name}: p{percentile}", "ms", value, at_most=must, aim=aim)
+            report.draw_latency("Direct messages", name, latency.curve())
             report.add(f"{name}: worst", "ms", latency.worst_ms())
 
     def measure_throughput(self, report: Report) -> None:
@@ -137,7 +145,13 @@ class _Load:
         before = [node.cpu() for node in self._nodes]
         published, _ = self.run(rate=0, batch=settings.batch, seconds=settings.seconds)
         used = [node.cpu().since(then) for node, then in zip(self._nodes, before, strict=True)]
-        report.add("messages a second, by the clock", "/s", published.accepted / published.seconds)
+        report.add(
+            "messages a second, by the clock",
+            "/s",
+            published.accepted / published.seconds,
+            at_least=_MUST_RATE,
+            aim=_AIM_RATE,
+        )
         report.add(
             "CPU a message, all nodes",
             "µs",

@@ -2,91 +2,156 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from time import sleep
 from typing import TYPE_CHECKING, Final
 
 from loadtest.report import Report
-from loadtest.server import HOST, running_node
+from loadtest.server import HOST, Node, running_node, running_nodes
+from loadtest.settings import option
 from loadtest.swarm.control import swarm_for
 from loadtest.swarm.orders import Open
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from loadtest.settings import Progress
 
-BOUND_KB: Final = 4.0
+MUST_KB: Final = 3.0
+AIM_KB: Final = 2.0
+MUST_FLAT: Final = 1.0  # per cent of a core
+AIM_FLAT: Final = 0.25  # what one run differs from the next
 _KB: Final = 1024
 _QUIET: Final = 2.0  # seconds for the server to finish what the set-up began
+_RING: Final = 3
+_CHANNEL: Final = "/bench/room"
+_EVENTS: Final = f"/sse?channel={_CHANNEL}"
+_NEVER: Final = ("--keep-alive", "3600")
+_TRANSPORTS: Final = ("long-polling", "websocket", "sse")
 
 
 @dataclass(frozen=True, slots=True)
 class Idle:
-    """Settings: `settle` seconds should outlast one held poll (30 s)."""
+    """Resident memory of sessions that wait, and CPU against silent streams."""
 
-    sessions: int = 10_000
-    warm_up: int = 300
-    settle: float = 35.0
-    rounds: int = 3
-    transports: tuple[str, ...] = ("long-polling", "websocket")
-    channel: str = "/bench/room"
+    sessions: int = option(15_000, "Sessions of each transport.")
+    warm_up: int = option(300, "Sessions before the first look.")
+    settle: float = option(35.0, "Seconds to idle with long polls; one lasts 30.")
+    rounds: int = option(2, "Rounds, each with a fresh node.")
+    seconds: float = option(120.0, "Seconds of CPU against silent streams; 0 for none.")
+    transports: tuple[str, ...] = option(
+        _TRANSPORTS, "Repeat for several.", name="--transport", choices=_TRANSPORTS
+    )
 
 
-def run(settings: Idle, progress: Callable[[str], None]) -> Report:
+def run(settings: Idle, progress: Progress) -> Report:
     """Each round is a fresh node: growth from `warm_up` sessions to `sessions` more."""
     report = Report(
         "idle",
-        {"sessions": settings.sessions, "settle": settings.settle, "subscribed": settings.channel},
+        {"sessions": settings.sessions, "settle": settings.settle, "subscribed": _CHANNEL},
     )
     for transport in settings.transports:
         for number in range(settings.rounds):
             progress(f"idle: {transport}, round {number + 1} of {settings.rounds}")
-            _measure(settings, transport, report)
+            with running_node() as node:
+                _measure(settings, transport, [node], report)
+    progress(f"idle: {_RING} nodes")
+    with running_nodes(_RING) as nodes:
+        _measure(settings, settings.transports[0], nodes, report)
     report.remarks.append(
-        "Memory is the growth of the node's resident set from "
+        "Memory is the growth of the resident set from "
         f"{settings.warm_up} sessions to {settings.sessions:,} more, divided by those."
     )
+    if settings.seconds:
+        _measure_silence(settings, report, progress)
     return report
 
 
-def _measure(settings: Idle, transport: str, report: Report) -> None:
-    with (
-        running_node() as node,
-        swarm_for(settings.warm_up) as early,
-        swarm_for(settings.sessions) as swarm,
-    ):
-        order = Open(
-            transport=transport,
-            host=HOST,
-            port=node.client_port,
-            count=settings.warm_up,
-            seed=1,
-            channel=settings.channel,
-        )
-        early.open(order)
+def _order(transport: str, ports: list[int], count: int, seed: int) -> Open:
+    return Open(
+        transport=transport,
+        host=HOST,
+        port=ports[0],
+        ports=ports,
+        count=count,
+        seed=seed,
+        channel=_CHANNEL,
+        path=_EVENTS if transport == "sse" else "/bayeux",
+    )
+
+
+def _measure(settings: Idle, transport: str, nodes: list[Node], report: Report) -> None:
+    ports = [node.client_port for node in nodes]
+    with swarm_for(settings.warm_up) as early, swarm_for(settings.sessions) as swarm:
+        early.open(_order(transport, ports, settings.warm_up, 1))
         sleep(_QUIET)
-        resident = node.resident()
-        order.count, order.seed = settings.sessions, 1_000
-        seconds = swarm.open(order)
+        resident = _resident(nodes)
+        seconds = swarm.open(_order(transport, ports, settings.sessions, 1_000))
         sleep(_QUIET)
-        opened = node.resident()
-        before = node.cpu()
-        sleep(settings.settle)
-        used = node.cpu().since(before).total / settings.settle
-        settled = node.resident()
+        opened = _resident(nodes)
+        if transport == "long-polling":
+            sleep(settings.settle)
+        settled = _resident(nodes)
         counts = swarm.tell()
-        if counts.faults:
-            raise RuntimeError(f"sessions were lost while idle: {counts.faults[0]}")
-        sessions = settings.sessions
-        report.add(
-            f"{transport}: memory a session",
-            "KB",
-            (settled - resident) / sessions / _KB,
-            at_most=BOUND_KB,
-        )
-        report.add(
-            f"{transport}: memory a session, just opened",
-            "KB",
-            (opened - resident) / sessions / _KB,
-        )
-        report.add(f"{transport}: CPU of the node, all idle", "% of a core", used * 100)
-        report.add(f"{transport}: sessions set up", "/s", sessions / seconds)
+    if counts.faults:
+        raise RuntimeError(f"sessions were lost while idle: {counts.faults[0]}")
+    single = len(nodes) == 1
+    name = transport if single else f"{transport}, the whole of {len(nodes)} nodes"
+    report.add(
+        f"{name}: memory a session",
+        "KB",
+        (settled - resident) / settings.sessions / _KB,
+        at_most=MUST_KB if single else None,
+        aim=AIM_KB if single else None,
+    )
+    if transport == "long-polling":
+        fresh = (opened - resident) / settings.sessions / _KB
+        report.add(f"{name}: memory a session, just opened", "KB", fresh)
+    report.add(f"{name}: sessions set up", "/s", settings.sessions / seconds)
+
+
+def _resident(nodes: list[Node]) -> int:
+    return sum(node.resident() for node in nodes)
+
+
+def _measure_silence(settings: Idle, report: Report, progress: Progress) -> None:
+    """Nodes with none, a third and all of the streams, side by side, and one without keep-alives.
+
+    Their CPU is counted apart, so they may wait together.
+    """
+    most = settings.sessions
+    cases: list[tuple[int, tuple[str, ...]]] = [
+        (0, ()),
+        (most // 3, ()),
+        (most, ()),
+        (most, _NEVER),
+    ]
+    with ExitStack() as stack:
+        nodes = []
+        for number, (streams, options) in enumerate(cases):
+            progress(f"idle: {streams:,} silent streams")
+            node = stack.enter_context(running_node(options))
+            nodes.append(node)
+            if streams:
+                swarm = stack.enter_context(swarm_for(streams))
+                swarm.open(_order("sse", [node.client_port], streams, 5_000 * (number + 1)))
+        sleep(_QUIET)
+        progress(f"idle: {settings.seconds:.0f} s of silence")
+        before = [node.cpu() for node in nodes]
+        sleep(settings.seconds)
+        used = [
+            node.cpu().since(then).total / settings.seconds * 100
+            for node, then in zip(nodes, before, strict=True)
+        ]
+    plot = report.draw("CPU against silent streams", "streams", "% of a core")
+    for (streams, options), share in zip(cases, used, strict=True):
+        kept = " without keep-alives" if options else ""
+        report.add(f"CPU with {streams:,} silent streams{kept}", "% of a core", share)
+        if not options:
+            plot.series.setdefault("keep-alives each 25 s", []).append((streams, share))
+    report.add(
+        f"CPU that {most:,} silent streams add, but for keep-alives",
+        "% of a core",
+        abs(used[-1] - used[0]),
+        at_most=MUST_FLAT,
+        aim=AIM_FLAT,
+    )

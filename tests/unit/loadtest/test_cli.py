@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from loadtest import cli
 from loadtest.report import Report
 from loadtest.scenarios import broadcast, connect, direct, idle
+from loadtest.suite import SCENARIOS
 from loadtest.swarm.control import SwarmError
 
 if TYPE_CHECKING:
@@ -32,8 +33,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[object]:
         report.add("cost", "µs", 3.0, at_most=2.0)
         return report
 
-    for scenario in (broadcast, connect, direct, idle):
-        monkeypatch.setattr(scenario, "run", run)
+    for scenario in SCENARIOS:
+        monkeypatch.setattr(scenario.module, "run", run)
     return settings
 
 
@@ -60,12 +61,25 @@ def test_options_reach_their_scenario(asked: list[object]) -> None:
     ]
 
 
-def test_all_runs_each_scenario_once(asked: list[object]) -> None:
-    assert bench("all") == 0
-    assert {type(settings).__name__ for settings in asked} == {
-        "Idle", "Broadcast", "Connect", "Direct"
-    }  # fmt: skip
-    assert len(asked) == 4
+def test_all_runs_each_scenario_once(asked: list[object], tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    assert bench("all", "--report", str(page)) == 0
+    assert asked == [scenario.whole for scenario in SCENARIOS if scenario.whole is not None]
+    assert page.read_text("utf-8").count("<h2>pretended</h2>") == len(asked)
+    asked.clear()
+    assert bench("all", "--quick", "--check") == 1
+    assert asked == [scenario.quick for scenario in SCENARIOS if scenario.quick is not None]
+
+
+def test_a_scenario_that_fails_does_not_end_the_others(
+    asked: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(*_: object) -> Report:
+        raise SwarmError("3 clients lost: why")
+
+    monkeypatch.setattr(broadcast, "run", run)
+    assert bench("all", "--quick") == 1
+    assert len(asked) == sum(scenario.quick is not None for scenario in SCENARIOS) - 1
 
 
 def test_wrong_usage(asked: list[object]) -> None:
@@ -81,7 +95,7 @@ def test_a_scenario_that_fails_is_one_line(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(connect, "run", run)
     result = CliRunner().invoke(cli.app, ["connect"])
     assert result.exit_code == 1
-    assert "bench: 3 clients lost: why" in result.output
+    assert "bench: connect: 3 clients lost: why" in result.output
 
 
 def test_without_its_extra_it_says_what_to_install(

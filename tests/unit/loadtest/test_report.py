@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from loadtest.report import Report, show, write_json
+from loadtest.page import page_of
+from loadtest.report import Report, budget_table, show, write_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,7 +51,8 @@ def test_the_table_shows_median_spread_and_bound() -> None:
 
 def test_json_has_every_round(tmp_path: Path) -> None:
     path = tmp_path / "figures.json"
-    write_json(path, [sample()])
+    report = sample()
+    write_json(path, [report])
     document = json.loads(path.read_text("utf-8"))
     (scenario,) = document["scenarios"]
     assert document["machine"]["cores"] >= 1
@@ -62,5 +64,42 @@ def test_json_has_every_round(tmp_path: Path) -> None:
         "rounds": [3.0, 1.0, 2.0],
         "at_most": 2.0,
         "at_least": None,
+        "aim": None,
         "met": True,
+        "loads": report.figures[0].loads,
     }
+
+
+def test_an_aim_lies_in_the_direction_of_its_bound() -> None:
+    report = Report("aims", {})
+    report.add("cost", "µs", 2.0, at_most=3.0, aim=2.0)
+    report.add("rate", "/s", 2.0, at_least=1.0, aim=3.0)
+    report.add("stated", "KB", 2.0)
+    assert [figure.aimed for figure in report.figures] == [True, False, None]
+    assert len(report.find("cost").loads) == 1
+
+
+def test_the_budget_lists_what_has_a_bound() -> None:
+    out = io.StringIO()
+    report = sample()
+    report.find("cost").aim = 1.5
+    Console(file=out, width=120).print(budget_table([report, report]))
+    text = out.getvalue()
+    assert text.count("cost") == text.count("rate") == 2
+    assert "stated" not in text
+    assert "1.5" in text
+
+
+def test_the_page_has_tables_and_drawings_and_fetches_nothing() -> None:
+    report = sample()
+    report.remarks.append("<b>5 > 4</b>")
+    report.draw_latency("Delays", "one", [(1.0, 2.0), (100.0, 9.0)])
+    report.draw_latency("Delays", "two", [(1.0, 3.0), (100.0, 8.0)])
+    bars = report.draw("Peers", "", "µs")
+    bars.bars.update({"cometring": 1.0, "another": 2.5})
+    page = page_of([report])
+    assert page.count("<svg") == len(report.plots) == 2
+    for word in ("Delays", "one", "two", "Peers", "another", "&lt;b&gt;5 &gt; 4", "2.00 µs"):
+        assert word in page
+    assert "<script" not in page
+    assert "src=" not in page

@@ -1,0 +1,97 @@
+"""Reports as one HTML file: tables and plots, nothing fetched from elsewhere."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING, Final
+
+from loadtest.accounting import machine
+from loadtest.plots import svg_of
+from loadtest.report import number_text
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from loadtest.report import Figure, Report
+
+_STYLE: Final = """
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 72em; padding: 0 1em;
+       color: #222; background: #fff }
+h1, h2 { line-height: 1.2 } h2 { margin-top: 2em; border-top: 1px solid #ddd; padding-top: 1em }
+table { border-collapse: collapse; margin: 1em 0 } th { text-align: left; font-weight: 600 }
+td, th { padding: .25em .8em .25em 0; border-bottom: 1px solid #eee; vertical-align: top }
+td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
+.good { color: #1b7a3d } .near { color: #9a6a00 } .bad { color: #b3261e; font-weight: 600 }
+.plots { display: flex; flex-wrap: wrap; gap: 1em } .plots svg { max-width: 100%; height: auto }
+small, .settings { color: #666 }
+"""
+_METHOD: Final = (
+    "<p><small>CPU and memory are those of the server processes alone, from the kernel's "
+    "accounting. Latency counts from when a message was meant to be sent. Each figure is a "
+    "median of its rounds; load is the machine's load average meanwhile.</small>"
+)
+_HEADINGS: Final = ("figure", "median", "lowest", "highest", "load", "must", "aim")
+
+
+def page_of(reports: list[Report]) -> str:
+    """The whole page."""
+    told = ", ".join(f"{name} {value}" for name, value in machine().items())
+    parts = [
+        "<!doctype html><html lang=en><meta charset=utf-8><title>cometring bench</title>",
+        f"<style>{_STYLE}</style><h1>cometring bench</h1><p class=settings>{escape(told)}.",
+        _METHOD,
+        "<h2>Budget</h2>",
+        _budget(reports),
+        *(_section(report) for report in reports),
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def _budget(reports: list[Report]) -> str:
+    rows = [
+        _row(figure, report.scenario)
+        for report in reports
+        for figure in report.figures
+        if figure.met is not None
+    ]
+    return _table(("scenario", *_HEADINGS), rows)
+
+
+def _section(report: Report) -> str:
+    settings = ", ".join(f"{name} {value}" for name, value in report.settings.items())
+    plots = "".join(f"<div>{svg_of(plot)}</div>" for plot in report.plots)
+    remarks = "".join(f"<p><small>{escape(remark)}</small>" for remark in report.remarks)
+    return (
+        f"<h2>{escape(report.scenario)}</h2><p class=settings>{escape(settings)}</p>"
+        + _table(_HEADINGS, [_row(figure) for figure in report.figures])
+        + f"<div class=plots>{plots}</div>{remarks}"
+    )
+
+
+def _table(headings: tuple[str, ...], rows: list[str]) -> str:
+    words = ("scenario", "figure")
+    head = "".join(f"<th{'' if name in words else ' class=n'}>{name}</th>" for name in headings)
+    return f"<table><tr>{head}</tr>{''.join(rows)}</table>"
+
+
+def _row(figure: Figure, scenario: str | None = None) -> str:
+    kind = ""
+    if figure.met is not None:
+        kind = "bad" if not figure.met else "near" if figure.aimed is False else "good"
+    unit = escape(figure.unit)
+    cells = [
+        *([] if scenario is None else [f"<td>{escape(scenario)}"]),
+        f"<td>{escape(figure.name)}",
+        f"<td class='n {kind}'>{number_text(figure.median)} {unit}",
+        f"<td class=n>{number_text(min(figure.rounds))}",
+        f"<td class=n>{number_text(max(figure.rounds))}",
+        f"<td class=n>{figure.load:.1f}",
+        f"<td class=n>{figure.bound_text()}",
+        f"<td class=n>{figure.aim_text()}",
+    ]
+    return f"<tr>{''.join(cells)}</tr>"
+
+
+def write_page(path: Path, reports: list[Report]) -> None:
+    """Write `page_of` to `path`."""
+    path.write_text(page_of(reports), "utf-8")

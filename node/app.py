@@ -55,6 +55,7 @@ log = structlog.get_logger()
 
 GOODBYE = 1.0  # seconds that a leaving node waits for clients which are on their way out
 CONSUMED_EVERY = 0.2  # seconds a home may be behind on what clients have been served
+# (and seconds by which lazy messages may be late)
 POSITIONS_EVERY = 1.0  # seconds that a resumed reader of several channels may have to read again
 
 
@@ -143,6 +144,8 @@ class Node:
         while True:
             await trio.sleep(CONSUMED_EVERY)
             self.sessions.hub.tell_consumed()
+            if self.sessions.hub.flush_lazy(trio.current_time()):
+                self.reactor.wake()
 
     async def tell_positions(self) -> None:
         while True:
@@ -176,6 +179,8 @@ class Node:
             log.warning("channel_rules_refused", error=str(error), using="those before")
             return
         self.rules.replace(rules)
+        self.sessions.hub.rules_changed()
+        self.reactor.wake()
         log.info("channel_rules_loaded", rules=len(rules))
 
     async def see_clients_off(self) -> None:

@@ -17,6 +17,7 @@ import structlog
 from node.bayeux.messages import connect_reply
 from node.http.responses import stream_chunk
 from node.lagging import Lagging, inbox_form, position_of
+from node.lazy import LazyTopics, bring_forward
 from node.sse import cursors as event_ids
 from node.sse import events
 from node.topic import ARRAYS, MESSAGES, Topic, Walk, Wire, read
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from node.cluster.driver import Cluster
     from node.http import EventStream
+    from node.rules import Rules
     from node.session import Session
     from node.stats import Stats
     from pubsub.feed import Feed
@@ -52,15 +54,20 @@ class Hub:
         connect_fields: Callable[[Session], bytes],
         poll_answered: Callable[[Session], None],
         find_session: Callable[[str], Session | None],
+        rules: Rules,
+        max_lazy: float,
     ) -> None:
+        """`max_lazy`: seconds that entries of a lazy channel may wait for others."""
         self._cluster = cluster
         self._stats = stats
         self._connect_fields = connect_fields
         self._poll_answered = poll_answered
         self._find_session = find_session
+        self._rules = rules
         self.topics: dict[str, Topic] = {}
         self._dirty: dict[Topic, None] = {}
         self._lagging = Lagging(stats, self._answer_poll)
+        self.lazy = LazyTopics(self.topics, self._lagging, max_lazy)
         self._walk: Walk | None = None
         self.pending = self._lagging.pending
         self.catch_up = self._lagging.catch_up
@@ -81,7 +88,8 @@ class Hub:
         """
         topic = self.topics.get(channel)
         if topic is None:
-            topic = self.topics[channel] = Topic(channel)
+            lazy = self._rules.of(channel).lazy
+            topic = self.topics[channel] = Topic(channel, lazy=lazy)
 
         def joined(result: Joined | Failed) -> None:
             topic.waiting.remove(joined)
@@ -134,6 +142,7 @@ class Hub:
         if not topic.members and not topic.waiting and self.topics.get(topic.name) is topic:
             del self.topics[topic.name]
             self._dirty.pop(topic, None)
+            self.lazy.forget(topic, None)
             self._cluster.leave(topic.name)
 
     def cursors(self, session: Session) -> tuple[tuple[str, Cursor], ...]:
@@ -155,7 +164,10 @@ class Hub:
             topic = self._adopt(feed, topic)
             if topic is None:
                 return
-        self._dirty[topic] = None
+        if topic.lazy and topic not in self._dirty:
+            self.lazy.put_off(topic)
+        else:
+            self._dirty[topic] = None
         newest = feed.log.after(feed.last.offset - 1, 1)
         if newest:
             hops = newest[0].hops + depth
@@ -197,13 +209,24 @@ class Hub:
         For a response that goes out anyhow, so that its held poll need not be
         woken. Comma-separated JSON objects.
         """
-        dirty = self._dirty
-        inbox = self.topics.get(session.address)
-        topics = session.topics if inbox is None else (*session.topics, inbox)
-        for topic in topics if len(topics) < len(dirty) else dirty:
-            if topic in dirty and session in topic.members and topic.feed is not None:
-                session.fall_behind(topic, (session.behind or {}).get(topic, topic.flushed))
-        return self._lagging.pending(session, transport, ahead=True)
+        bring_forward(session, self.topics, self._dirty)
+        owed = self.pending(session, transport, ahead=True)
+        return self.lazy.join(session, transport, owed)
+
+    # -- lazy channels ------------------------------------------------------------
+
+    def flush_lazy(self, now: float) -> bool:
+        """What has waited long enough is flushed at the end of the turn. False: nothing has."""
+        due = self.lazy.due(now)
+        self._dirty.update(dict.fromkeys(due))
+        return bool(due)
+
+    def rules_changed(self) -> None:
+        """Channels may be lazy that were not, and the other way round."""
+        for topic in self.topics.values():
+            topic.lazy = not topic.is_inbox and self._rules.of(topic.name).lazy
+            if not topic.lazy and self.lazy.forget(topic, None) is not None:
+                self._dirty[topic] = None
 
     # -- flushing ---------------------------------------------------------------
 
@@ -259,19 +282,25 @@ class Hub:
             self._stats.delivery_seconds.observe(max(0.0, now - entry.at), readers)
 
     # The hot loop: a call for each reader is what it does without.
-    def _advance(self, walk: Walk, stop: float) -> bool:  # noqa: C901
+    def _advance(self, walk: Walk, stop: float) -> bool:  # noqa: C901, PLR0912
         """Serve the walk's readers until done (True) or `stop` (perf_counter seconds)."""
         topic, wire, members = walk.topic, walk.wire, walk.members
         delivered = self._stats.delivered
         present = topic.members
         is_inbox = topic.is_inbox
+        lazy = self.lazy.until
+        alone = topic.alone
         clock = time.perf_counter
         index = walk.index
         end = len(members)
         while index < end:
             session = members[index]
             index += 1
-            if session not in present or (session.behind is not None and topic in session.behind):
+            if session not in present:
+                continue
+            if session.behind is not None and topic in session.behind:
+                if topic.lazy:  # it may have been ahead, and be level now
+                    self._lagging.waiting[session] = None
                 continue
             stream = session.stream
             if stream is not None:
@@ -288,6 +317,8 @@ class Hub:
                         self._lagging.note(session, topic)
                     stream.send_chunk(wire.chunk(form))
                 delivered[stream.transport] += wire.count
+                if lazy and session.topics is not alone:
+                    self.lazy.follow(session)
             elif session.poll is not None:
                 delivered[session.poll.transport] += wire.count
                 self._answer_poll(session, wire.joined)
@@ -303,6 +334,10 @@ class Hub:
 
     def _answer_poll(self, session: Session, joined: bytes, fields: bytes | None = None) -> None:
         """Answer the held connect with `joined` (JSON objects, comma-separated; may be empty)."""
+        if self.lazy.until:
+            sink = session.poll or session.stream
+            if sink is not None:
+                joined = self.lazy.join(session, sink.transport, joined)
         if fields is None:
             fields = self._connect_fields(session)
         reply = connect_reply(session.connect_id or b"", fields)

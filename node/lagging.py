@@ -96,15 +96,15 @@ class Lagging:
         self._stats.delivered[transport] += sum(wire.count for _, wire in taken)
         return b",".join([wire.joined for _, wire in taken])
 
-    def catch_up(self, session: Session) -> None:
-        """Serve a lagging session as much as its connection takes now."""
+    def catch_up(self, session: Session, *, ahead: bool = False) -> None:
+        """Serve a lagging session as much as its connection takes now. `ahead` as in `_take`."""
         stream = session.stream
         if stream is None:
             self._catch_up_poll(session)
         elif stream.transport == "sse":
-            self._catch_up_events(session, stream)
+            self._catch_up_events(session, stream, ahead=ahead)
         else:
-            self._catch_up_socket(session, stream)
+            self._catch_up_socket(session, stream, ahead=ahead)
 
     def _catch_up_poll(self, session: Session) -> None:
         poll = session.poll
@@ -113,18 +113,20 @@ class Lagging:
             if joined or session.gaps:
                 self._answer_poll(session, joined)
 
-    def _catch_up_socket(self, session: Session, stream: WebSocketConnection) -> None:
+    def _catch_up_socket(
+        self, session: Session, stream: WebSocketConnection, *, ahead: bool
+    ) -> None:
         while session.behind is not None and stream.writable and session.stream is stream:
-            joined = self.pending(session, stream.transport)
+            joined = self.pending(session, stream.transport, ahead=ahead)
             if not joined:
                 break
             stream.send_text(b"[%b]" % joined)
         if session.gaps and session.connect_id is not None and stream.writable:
             self._answer_poll(session, b"")
 
-    def _catch_up_events(self, session: Session, stream: EventStream) -> None:
+    def _catch_up_events(self, session: Session, stream: EventStream, *, ahead: bool) -> None:
         while session.behind is not None and stream.writable and session.stream is stream:
-            taken = self._take(session)
+            taken = self._take(session, ahead=ahead)
             told = self._gap_events(session, stream)
             if not taken and not told:
                 break

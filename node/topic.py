@@ -104,10 +104,11 @@ class Wire:
 class Topic:
     """Local readers of one topic. All but those `behind` are level at `flushed`."""
 
-    __slots__ = ("alone", "feed", "flushed", "members", "name", "waiting")
+    __slots__ = ("alone", "feed", "flushed", "lazy", "members", "name", "waiting")
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, lazy: bool = False) -> None:
         self.name = name
+        self.lazy = lazy  # its entries wait for others
         self.feed: Feed | None = None  # None while joining
         self.flushed = 0  # offset up to which level members have been served
         self.members: dict[Session, None] = {}

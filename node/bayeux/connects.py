@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from node.bayeux.batch import Batch
     from node.cluster.driver import Cluster
     from node.config import Config
+    from node.rules import Rules
     from node.session import Session, Stream
     from node.stats import Stats
     from node.websocket.connection import WebSocketConnection
@@ -62,6 +63,7 @@ class Connects(ABC):
         config: Config,
         stats: Stats,
         find: Callable[[str], Session | None],
+        rules: Rules,
     ) -> None:
         self._config = config
         self._stats = stats
@@ -69,7 +71,15 @@ class Connects(ABC):
         self._advice = advice(config)
         self._surplus_advice = advice(config, surplus=True)
         self.wheel = TimerWheel(self._expired)
-        self.hub = Hub(cluster, stats, self._connect_fields, self._await_client, find)
+        self.hub = Hub(
+            cluster,
+            stats,
+            self._connect_fields,
+            self._await_client,
+            find,
+            rules,
+            config.max_lazy_timeout,
+        )
 
     @abstractmethod
     def _expired(self, item: Timed) -> None: ...
@@ -88,6 +98,8 @@ class Connects(ABC):
         joined = b"" if session.stream is not None else self.hub.pending(session, transport)
         surplus = bool(timeout) and self._surplus(session)
         if surplus or joined or session.gaps or not timeout:
+            if session.stream is None:
+                joined = self.hub.lazy.join(session, transport, joined)
             fields = self._connect_fields(session, surplus=surplus)
             self._await_client(session, self._interval(message, surplus=surplus))
             reply = connect_reply(bytes(message.id), fields)
@@ -174,6 +186,7 @@ class Connects(ABC):
         reply = connect_reply(session.connect_id, fields)
         session.connect_id = None
         stream.send_text(b"[%b]" % reply)
+        self.hub.lazy.follow(session)
         self._await_client(session, interval)
 
     def _connect_fields(self, session: Session, *, surplus: bool = False) -> bytes:

@@ -39,7 +39,7 @@ class Sessions(Connects):
         """`rules`: of the channels; without them the defaults hold."""
         self.rules = rules or Rules(demo=config.demo)
         self._by_address: dict[str, Session] = {}
-        super().__init__(cluster, config, stats, self._by_address.get)
+        super().__init__(cluster, config, stats, self._by_address.get, self.rules)
         self._cluster = cluster
         self._resuming: dict[str, list[Callable[[Session | Failed], None]]] = {}
         self.get = self._by_address.get

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,6 +23,10 @@ publish = "api"
 [[channel]]
 match = "/staff/**"
 subscribe = "nobody"
+
+[[channel]]
+match = "/lazy/**"
+lazy = true
 """
 
 
@@ -34,7 +39,7 @@ def rules(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def ruled(tmp_path_factory: pytest.TempPathFactory, rules: Path) -> Iterator[ClusterProcess]:
-    options = ["--channels", str(rules)]
+    options = ["--channels", str(rules), "--max-lazy-timeout", "2"]
     with ClusterProcess(3, tmp_path_factory.mktemp("ring"), options) as cluster:
         yield cluster
 
@@ -50,6 +55,27 @@ def test_who_may_publish_and_subscribe(ruled: ClusterProcess, transport: str) ->
         client.must("subscribe", channel="/news/today")
         assert ruled.nodes[0].api("/api/publish", {"channel": "/news/today", "data": "theirs"})
         assert client.wait_for("/news/today", 1) == ["theirs"]
+
+
+@pytest.mark.parametrize("transport", ["long-polling", "websocket"])
+def test_lazy_messages_wait_for_others_and_not_for_ever(
+    ruled: ClusterProcess, transport: str
+) -> None:
+    lazy, prompt = f"/lazy/{transport}", f"/prompt/{transport}"
+    with StockClient(ruled.nodes[0].url, transport) as client:
+        client.handshake()
+        for channel in (lazy, prompt):
+            client.must("subscribe", channel=channel)
+        time.sleep(0.3)  # the poll is held by now
+        for channel in (lazy, lazy, prompt):
+            assert ruled.nodes[1].api("/api/publish", {"channel": channel, "data": 1})[0] == 200
+        client.wait_for(lazy, 2, timeout=1.5)
+        assert [m["channel"] for m in client.messages] == [prompt, lazy, lazy]
+        time.sleep(0.3)
+        published = time.monotonic()
+        assert ruled.nodes[1].api("/api/publish", {"channel": lazy, "data": 2})[0] == 200
+        assert client.wait_for(lazy, 3)[2:] == [2]
+        assert 1.0 < time.monotonic() - published < 10.0
 
 
 def test_new_rules_are_taken_up_and_wrong_ones_are_not(ruled: ClusterProcess, rules: Path) -> None:

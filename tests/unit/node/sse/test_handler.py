@@ -307,3 +307,12 @@ async def test_readers_are_held_to_the_channel_rules() -> None:
     async with front_door(rules="[[channel]]\nmatch='/a'\nsubscribe='nobody'") as door:
         assert await refused(door.connect(), "GET /sse?channel=/a") == (403, "forbidden")
         await reader(door, "/b")
+
+
+async def test_lazy_messages_go_with_others() -> None:
+    async with front_door(rules="[[channel]]\nmatch='/lazy'\nlazy=true") as door:
+        stream, _ = await reader(door, "/lazy", "/b")
+        door.publish("/lazy", 1)
+        door.publish("/b", 2)
+        channels = [json.loads((await stream.next())["data"])["channel"] for _ in range(2)]
+        assert channels == ["/b", "/lazy"]

@@ -71,7 +71,7 @@ class Node:
         self.sessions = Sessions(self.cluster, config, self.stats, self.rules)
         self.tags = TagPool(self.cluster.serving)
         self.protocol = Protocol(self.cluster, self.sessions, self.tags, config, self.stats)
-        self.relays = Relays(self.cluster, self.sessions, self.protocol)
+        self.relays = Relays(self.cluster, self.sessions, self.protocol, self.stats)
         self.reactor = Reactor(self.stats, self.sessions.hub.end_of_turn, config.max_partial_bytes)
         origins = Origins(config.allowed_origins)
         self.http = HttpService(
@@ -114,6 +114,7 @@ class Node:
         self.stats.members_gone.update(gone(self._view, view))
         self._view = view
         log.info("view", number=view.number, homes=len(placement.view.active))
+        self.relays.install_view(view)
 
     def on_deliver(self, feed: Feed, depth: int) -> None:
         self.sessions.on_deliver(feed, depth)

@@ -95,6 +95,10 @@ class Exposition:
 def _client_side(stats: Stats) -> Iterator[Metric]:
     yield _gauge("sessions", "Sessions whose edge is this node", stats.sessions)
     yield _counter("sessions_swept", "Sessions ended for silence", stats.sessions_swept)
+    yield _counter(
+        "relays_refused", "Requests held for a session's edge, and answered 503 in the end",
+        stats.relays_refused,
+    )  # fmt: skip
     yield _gauges("connections", "Open client connections", "transport", stats.connections)
     yield _requests(stats)
     yield _counter("head_cache_hits", "Request heads recognised", stats.head_cache_hits)

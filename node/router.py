@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from node.bayeux.callback import CallbackPoll
-from node.bayeux.relay import Outbound
+from node.bayeux.relayed import Outbound
 from node.demo import asset
 from node.http import error_body
 from node.session import Session

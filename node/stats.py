@@ -65,6 +65,7 @@ class Stats:
         self.gaps_reported = 0  # once for each reader that was told
         self.sessions = 0
         self.sessions_swept = 0
+        self.relays_refused = 0  # requests held for their session's edge, and given up
         self.loop_lag = 0.0  # seconds, worst since the last scrape
         self.delivery_seconds = Buckets(SECONDS)
         self.append_commit_seconds = Buckets(SECONDS)

@@ -41,6 +41,7 @@ class Batch:
         "binding",
         "held",
         "messages",
+        "name",
         "poll",
         "replies",
         "session",
@@ -56,9 +57,12 @@ class Batch:
         poll: PollSink | None = None,
         stream: WebSocketConnection | None = None,
         binding: bytes = b"",
+        name: str = "",
         at_once: Callable[[Session, str], bytes] = lambda _session, _transport: b"",
     ) -> None:
         """`binding`: what a session that is made in this batch is bound to.
+
+        `name`: the request's own, where it may be handled again (`node.bayeux.naming`).
 
         `at_once(session, transport)`: what is owed to a session that gets a
         response anyhow (JSON objects, comma-separated).
@@ -68,6 +72,7 @@ class Batch:
         self.poll = poll
         self.stream = stream
         self.binding = binding
+        self.name = name
         self.replies: list[bytes | None] = [None] * len(messages)
         self.held = False  # the request became a held poll: somebody else answers it
         self._dispatch = dispatch

@@ -19,6 +19,7 @@ from node.bayeux.channels import Kind, kind_of
 from node.bayeux.connects import CONNECTION_TYPES
 from node.bayeux.direct import decode_direct
 from node.bayeux.messages import ClientMessage, delivery, error_reply, quote, reply
+from node.bayeux.naming import given_id, id_for
 from node.bayeux.subscribing import names_of, refusal_of
 from pubsub.errors import RETRYABLE, Code
 from pubsub.messages import Appended, Failed
@@ -74,11 +75,13 @@ class Protocol:
         poll: PollSink | None = None,
         stream: WebSocketConnection | None = None,
         binding: bytes = b"",
+        name: str = "",
     ) -> Batch:
         """A batch to `run()`; `session` is the local one its messages name, if any.
 
         It has been checked that who sends them may use it (`node.bayeux.binding`);
-        `binding` is for the session that a handshake among them makes.
+        `binding` is for the session that a handshake among them makes, `name` that
+        of a request which may be handled more than once.
         """
         return Batch(
             messages,
@@ -87,6 +90,7 @@ class Protocol:
             poll=poll,
             stream=stream,
             binding=binding,
+            name=name,
             at_once=self._sessions.hub.at_once,
         )
 
@@ -125,16 +129,19 @@ class Protocol:
         text: str,
     ) -> None:
         self._stats.refused[str(code)] += 1
-        advice = {402: REHANDSHAKE, 503: RETRY}.get(code, b"")
+        advice = {402: REHANDSHAKE, 503: self._handshake_advice}.get(code, b"")
         if message.channel == channels.META_HANDSHAKE:
             advice = RETRY if code == 503 else STOP
         batch.reply(index, error_reply(message, code, arguments, text, advice))
 
     def _fail_with(self, batch: Batch, index: int, message: ClientMessage, failed: Failed) -> None:
-        """Tell the client why the cluster refused."""
-        if failed.code in {Code.UNKNOWN_SESSION, Code.MOVED}:
+        """Tell the client why the cluster refused.
+
+        A session that has moved to another edge lives: its client finds it there.
+        """
+        if failed.code == Code.UNKNOWN_SESSION:
             self._fail(batch, index, message, 402, "", "session_unknown")
-        elif failed.code in RETRYABLE:
+        elif failed.code in RETRYABLE or failed.code == Code.MOVED:
             self._fail(batch, index, message, 503, failed.code, "not now, retry")
         else:
             self._fail(batch, index, message, 500, failed.code, "the cluster refused")
@@ -298,9 +305,7 @@ class Protocol:
         elif (denial := self._sessions.rules.publish_denial(channel)) is not None:
             self._fail(batch, index, message, 403, channel, denial)
         else:
-            message_id = self.message_id()
-            payload = delivery(channel, message.data, message_id)
-            self._append(batch, index, message, channel, payload, message_id)
+            self._append(batch, index, message, channel, channel, message.data)
 
     def _send(self, batch: Batch, index: int, message: ClientMessage) -> None:
         """`/service/send`: one session's message to another's address."""
@@ -315,10 +320,7 @@ class Protocol:
         elif kind_of(direct.channel) is not Kind.SERVICE:
             self._fail(batch, index, message, 405, direct.channel, "not under /service/")
         else:
-            sender = batch.session.address if batch.session is not None else ""
-            message_id = self.message_id()
-            payload = delivery(direct.channel, direct.data, message_id, sender)
-            self._append(batch, index, message, address, payload, message_id)
+            self._append(batch, index, message, address, direct.channel, direct.data)
 
     def _append(
         self,
@@ -326,9 +328,24 @@ class Protocol:
         index: int,
         message: ClientMessage,
         topic: str,
-        payload: bytes,
-        message_id: str,
+        channel: str,
+        data: msgspec.Raw,
     ) -> None:
+        """Publish; the message is named so that it is the same one at every try."""
+        session = _session_of(batch)
+        try:
+            given = given_id(message)
+        except ValueError as error:
+            self._fail(batch, index, message, 400, "", str(error))
+            return
+        if given:
+            message_id = id_for(session.address, given)
+        elif batch.name:
+            message_id = f"{batch.name}.{index}"
+        else:
+            message_id = self.message_id()
+        sender = "" if topic == channel else session.address
+        payload = delivery(channel, data, message_id, sender)
         started = time.perf_counter()
 
         def done(result: Appended | Failed) -> None:
@@ -341,4 +358,5 @@ class Protocol:
             else:
                 self._fail_with(batch, index, message, result)
 
-        self._cluster.append(topic, payload, message_id, done)
+        repeatable = bool(given or batch.name)
+        self._cluster.append(topic, payload, message_id, done, client_id=repeatable)

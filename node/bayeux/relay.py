@@ -3,19 +3,23 @@
 A request for a session that is not here goes to the session's home (where most
 sessions live) and, if the home names another edge, to that one: one or two
 hops, and the session does not move. If the edge is dead, this node becomes it.
+While nobody can be asked, because a home is being taken over, the request is
+held and tried again; only a serving home may call a session unknown.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections import OrderedDict
-from typing import TYPE_CHECKING, TypeAlias
+from functools import partial
+from typing import TYPE_CHECKING
 
 import structlog
 import trio
 
 from node.bayeux.binding import admits
 from node.bayeux.messages import decode_batch
+from node.bayeux.relayed import UNKNOWN, Claim, Inbound, Outbound
 from node.cluster.messages import Relay, RelayCancel, Relayed, RelayMiss
 from node.errors import RemoteProtocolError
 from pubsub.errors import Code
@@ -25,21 +29,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dht.ids import NodeId
-    from node.bayeux.callback import CallbackPoll
+    from dht.view import View
     from node.bayeux.protocol import Protocol
+    from node.bayeux.relayed import Poll
     from node.bayeux.sessions import Sessions
     from node.cluster.driver import Cluster
-    from node.http import HttpConnection
     from node.session import Session
-
-    Poll: TypeAlias = "HttpConnection | CallbackPoll | Claim"
+    from node.stats import Stats
 
 log = structlog.get_logger()
 
 _KNOWN_EDGES = 20_000  # remembered sessions that live elsewhere than at home
-_TRIES = 6
-_RETRY_SECONDS = 0.25  # between tries; together about as long as a takeover may take
-_UNKNOWN = 402  # the status that says: no such session for you
+_HOPS = 6  # nodes that a request is sent on to before it waits for the ring to settle
+_RETRY_SECONDS = 0.1  # between tries, where no new view comes first
+HOLD_SECONDS = 6.0  # a takeover and some; less than the 10 s that stock clients wait for an answer
 _UNAVAILABLE = b'{"error":{"code":"unavailable","message":"not now, retry","retry":true}}'
 
 
@@ -48,120 +51,69 @@ def admits_to(session: Session, mark: bytes, transport: str) -> bool:
     return admits(session.binding, mark, websocket=transport == "websocket")
 
 
-class Outbound:
-    """A client's request waiting for another node's answer."""
-
-    __slots__ = ("address", "body", "conn", "mark", "request", "to", "tries")
-
-    def __init__(self, conn: Poll, address: str, body: bytes, mark: bytes) -> None:
-        self.conn = conn
-        self.address = address
-        self.body = body
-        self.mark = mark
-        self.request = 0
-        self.to: NodeId = b""
-        self.tries = 0
-
-
-class Inbound:
-    """The poll sink of a request that another node relayed here."""
-
-    __slots__ = ("_relays", "node", "request", "session", "transport")
-
-    def __init__(self, relays: Relays, node: NodeId, relay: Relay, session: Session) -> None:
-        self._relays = relays
-        self.node = node
-        self.request = relay.request
-        self.transport = relay.transport
-        self.session = session
-
-    def respond_json(self, body: bytes) -> None:
-        self._relays.answer(self, 200, body)
-
-    def respond(self, status: int, body: bytes) -> None:
-        self._relays.answer(self, status, body)
-
-
-class Claim:
-    """A stream opened here wants a session that lives elsewhere; stands where a client's poll does.
-
-    Before the session is moved its edge is asked (a relayed request without a
-    body) whether who opened the stream may have it: a thief of its id must not
-    even disturb it.
-    """
-
-    __slots__ = ("_address", "_on_done", "_sessions", "owner", "transport")
-
-    def __init__(
-        self,
-        sessions: Sessions,
-        address: str,
-        transport: str,
-        on_done: Callable[[Session | Failed], None],
-    ) -> None:
-        self._sessions = sessions
-        self._address = address
-        self._on_done = on_done
-        self.transport = transport
-        self.owner: object | None = None
-
-    def respond_json(self, body: bytes) -> None:
-        """The edge agrees: the session moves."""
-        del body
-        self._sessions.resume(self._address, self._on_done)
-
-    def respond(self, status: int, body: bytes) -> None:
-        """The edge does not, or nobody can be asked now."""
-        del body
-        code = Code.UNKNOWN_SESSION if status == _UNKNOWN else Code.UNAVAILABLE
-        self._on_done(Failed(0, code))
-
-    def settle(self, session: Session | None) -> None:
-        """There was nobody to ask: the session is here already, or nowhere."""
-        self._on_done(session if session is not None else Failed(0, Code.UNKNOWN_SESSION))
-
-
 class Relays:
     """Both ends of relayed requests."""
 
-    def __init__(self, cluster: Cluster, sessions: Sessions, protocol: Protocol) -> None:
+    def __init__(
+        self, cluster: Cluster, sessions: Sessions, protocol: Protocol, stats: Stats
+    ) -> None:
         self._cluster = cluster
         self._sessions = sessions
         self._protocol = protocol
-        self._retries: trio.Nursery | None = None
+        self._stats = stats
+        self._running = False
+        self._held: dict[Outbound, None] = {}
+        self._held_some = trio.Event()
         self._serial = itertools.count(1)
         self._outbound: dict[int, Outbound] = {}
         self._inbound: dict[tuple[NodeId, int], Inbound] = {}
         self._edges: OrderedDict[str, NodeId] = OrderedDict()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Keep retries until cancelled; without it a request that must wait is answered 503."""
-        async with trio.open_nursery() as self._retries:
-            task_status.started()
-            await trio.sleep_forever()
+        """Try held requests again until cancelled; without it they are answered 503 at once."""
+        self._running = True
+        task_status.started()
+        while True:
+            await self._held_some.wait()
+            await trio.sleep(_RETRY_SECONDS)
+            self.try_again()
+
+    def try_again(self) -> None:
+        """The ring has changed, or time has passed: whoever is held may be served now."""
+        held, self._held = self._held, {}
+        self._held_some = trio.Event()
+        for outbound in held:
+            if outbound.conn.owner is outbound:
+                self._try(outbound)
+
+    def install_view(self, view: View) -> None:
+        """Who was asked and is a member no more will not answer."""
+        for node in {o.to for o in self._outbound.values()}:
+            if node not in view:
+                self._hold_all(node)
+        self.try_again()
 
     # -- this node has the client ---------------------------------------------
 
     def forward(self, conn: Poll, address: str, body: bytes, mark: bytes) -> None:
         """Have `body` handled where the session `address` lives; `mark` is what it is shown."""
-        outbound = Outbound(conn, address, body, mark)
+        outbound = Outbound(conn, address, body, mark, self._protocol.message_id())
         conn.owner = outbound
         self._try(outbound)
 
     def _try(self, outbound: Outbound) -> None:
-        address = outbound.address
-        edge = self._edges.get(address)
-        if edge is None:
-            edge = self._find_edge(address)
-        if edge is None:
-            self._answer_locally(outbound, None)
-        elif edge == self._cluster.me:
+        outbound.hops = 0
+        edge = self._edges.get(outbound.address) or self._find_edge(outbound.address)
+        self._go_on(outbound, edge)
+
+    def _go_on(self, outbound: Outbound, edge: NodeId) -> None:
+        if edge == self._cluster.me:
             self._attach(outbound)
         elif not edge or not self._post(outbound, edge):
-            self._try_later(outbound)
+            self._hold(outbound)
 
-    def _find_edge(self, address: str) -> NodeId | None:
-        """Whom to ask for the session: None if it is known not to exist, b"" if not now."""
+    def _find_edge(self, address: str) -> NodeId:
+        """Whom to ask for the session; empty: nobody just now, this node: attach it here."""
         placement, view = self._cluster.placement, self._cluster.view
         if placement is None or view is None:
             return b""
@@ -169,9 +121,9 @@ class Relays:
         if home != self._cluster.me:
             return home
         record = self._cluster.record(address)
-        if record is None:
-            return None if self._cluster.serving_name(address) else b""
-        return record.edge if record.edge in view else self._cluster.me
+        if record is None:  # attaching finds out whether there is none, or none yet
+            return home if self._cluster.serving_name(address) else b""
+        return record.edge if record.edge in view else home
 
     def _post(self, outbound: Outbound, edge: NodeId) -> bool:
         outbound.request = next(self._serial)
@@ -182,24 +134,24 @@ class Relays:
             outbound.body,
             outbound.mark,
             outbound.conn.transport,
+            outbound.name,
         )
         if not self._cluster.post(edge, relay):
             return False
         self._outbound[outbound.request] = outbound
         return True
 
-    def _try_later(self, outbound: Outbound) -> None:
+    def _hold(self, outbound: Outbound) -> None:
+        """Nobody can serve it now: again when the ring has changed, or soon; 503 in the end."""
         self._edges.pop(outbound.address, None)
-        outbound.tries += 1
-        if outbound.tries >= _TRIES or self._retries is None:
+        now = trio.current_time()
+        outbound.deadline = outbound.deadline or now + HOLD_SECONDS
+        if now >= outbound.deadline or not self._running:
+            self._stats.relays_refused += 1
             self._respond(outbound, 503, _UNAVAILABLE)
         else:
-            self._retries.start_soon(self._wait_and_try, outbound)
-
-    async def _wait_and_try(self, outbound: Outbound) -> None:
-        await trio.sleep(_RETRY_SECONDS)
-        if outbound.conn.owner is outbound:
-            self._try(outbound)
+            self._held[outbound] = None
+            self._held_some.set()
 
     def _attach(self, outbound: Outbound) -> None:
         def attached(result: Session | Failed) -> None:
@@ -210,7 +162,7 @@ class Relays:
             elif result.code == Code.UNKNOWN_SESSION:
                 self._answer_locally(outbound, None)
             else:
-                self._try_later(outbound)
+                self._hold(outbound)
 
         self._sessions.resume(outbound.address, attached)
 
@@ -222,7 +174,8 @@ class Relays:
         if isinstance(conn, Claim):
             conn.settle(session)
             return
-        self._protocol.batch(decode_batch(outbound.body), session, poll=conn).run()
+        messages = decode_batch(outbound.body)
+        self._protocol.batch(messages, session, poll=conn, name=outbound.name).run()
 
     @staticmethod
     def _respond(outbound: Outbound, status: int, body: bytes) -> None:
@@ -258,42 +211,60 @@ class Relays:
                     self._missed(outbound, message)
 
     def _missed(self, outbound: Outbound, miss: RelayMiss) -> None:
+        """Whoever was asked does not hold the session: on to where it says, or to the home."""
+        asked = outbound.to
+        named = outbound.hops > 0  # by the home, just now
         self._edges.pop(outbound.address, None)
-        if miss.code == Code.UNKNOWN_SESSION:
-            self._answer_locally(outbound, None)
-            return
-        if miss.code == Code.MOVED and outbound.tries < _TRIES:
-            outbound.tries += 1
-            view = self._cluster.view
-            if view is None or miss.edge not in view or miss.edge == self._cluster.me:
-                self._attach(outbound)
-            else:
-                self._edges[outbound.address] = miss.edge
-                if len(self._edges) > _KNOWN_EDGES:
-                    self._edges.popitem(last=False)
-                self._try(outbound)
-            return
-        self._try_later(outbound)
+        outbound.hops += 1
+        placement, view = self._cluster.placement, self._cluster.view
+        at_home = placement is not None and placement.home_of(outbound.address) == asked
+        if view is None or outbound.hops > _HOPS:
+            self._hold(outbound)
+        elif miss.code == Code.MOVED and miss.edge in view and miss.edge != asked:
+            self._edges[outbound.address] = miss.edge
+            if len(self._edges) > _KNOWN_EDGES:
+                self._edges.popitem(last=False)
+            self._go_on(outbound, miss.edge)
+        elif miss.code == Code.MOVED or (named and not at_home):
+            self._attach(outbound)  # nobody has it
+        elif at_home:
+            self._hold(outbound)  # its slot is being taken over
+        else:
+            self._go_on(outbound, self._find_edge(outbound.address))
 
     def link_lost(self, node: NodeId) -> None:
         """Requests that waited for `node` try again; its clients here have gone."""
-        for outbound in [o for o in self._outbound.values() if o.to == node]:
-            del self._outbound[outbound.request]
-            self._try_later(outbound)
+        self._hold_all(node)
         for key in [key for key in self._inbound if key[0] == node]:
             inbound = self._inbound.pop(key)
             self._sessions.connection_lost(inbound.session, inbound)
+
+    def _hold_all(self, node: NodeId) -> None:
+        for outbound in [o for o in self._outbound.values() if o.to == node]:
+            del self._outbound[outbound.request]
+            self._hold(outbound)
 
     # -- this node has the session -------------------------------------------------
 
     def _serve(self, sender: NodeId, relay: Relay) -> None:
         session = self._sessions.get(relay.address)
-        if session is None:
+        if session is not None:
+            self._serve_for(sender, relay, session)
+        elif self._sessions.resuming(relay.address):  # on its way here, for another request
+            self._sessions.resume(relay.address, partial(self._resumed, sender, relay))
+        else:
             self._cluster.post(sender, self._miss(relay))
-            return
+
+    def _resumed(self, sender: NodeId, relay: Relay, result: Session | Failed) -> None:
+        if isinstance(result, Failed):
+            self._cluster.post(sender, self._miss(relay))
+        else:
+            self._serve_for(sender, relay, result)
+
+    def _serve_for(self, sender: NodeId, relay: Relay, session: Session) -> None:
         admitted = session if admits_to(session, relay.mark, relay.transport) else None
         if not relay.body:
-            status = _UNKNOWN if admitted is None else 200
+            status = UNKNOWN if admitted is None else 200
             self._cluster.post(sender, Relayed(relay.request, status, b""))
             return
         inbound = Inbound(self, sender, relay, session)
@@ -304,16 +275,16 @@ class Relays:
             inbound.respond(400, b"")
             return
         self._inbound[sender, relay.request] = inbound
-        self._protocol.batch(messages, admitted, poll=inbound).run()
+        self._protocol.batch(messages, admitted, poll=inbound, name=relay.name).run()
 
     def _miss(self, relay: Relay) -> RelayMiss:
         record = self._cluster.record(relay.address)
         if record is not None and record.edge != self._cluster.me:
             return RelayMiss(relay.request, Code.MOVED, record.edge)
-        if record is not None:  # its edge restarted or dropped it: whoever asks may take it
+        if record is not None or self._cluster.serving_name(relay.address):
+            # Its edge restarted or dropped it, or there is no such session (or none yet):
+            # whoever asks may take it, and is told what this home knows.
             return RelayMiss(relay.request, Code.MOVED, b"")
-        if self._cluster.serving_name(relay.address):
-            return RelayMiss(relay.request, Code.UNKNOWN_SESSION, b"")
         return RelayMiss(relay.request, Code.UNAVAILABLE, b"")
 
     def answer(self, inbound: Inbound, status: int, body: bytes) -> None:

@@ -112,6 +112,10 @@ class Sessions(Connects):
 
     # -- moving -------------------------------------------------------------------
 
+    def resuming(self, address: str) -> bool:
+        """Whether this node is about to become the session's edge."""
+        return address in self._resuming
+
     def resume(self, address: str, on_done: Callable[[Session | Failed], None]) -> None:
         """Become the edge of a session that lived elsewhere."""
         waiting = self._resuming.get(address)

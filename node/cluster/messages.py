@@ -19,6 +19,7 @@ class Relay(msgspec.Struct, frozen=True, array_like=True, tag=96):
     body: bytes
     mark: bytes = b""  # what the client showed of its browser (`node.bayeux.binding`)
     transport: str = "long-polling"  # the label under which deliveries to it are counted
+    name: str = ""  # the request's own: what the ids of its messages are made of, at every try
 
 
 class Relayed(msgspec.Struct, frozen=True, array_like=True, tag=97):

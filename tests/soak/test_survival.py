@@ -57,7 +57,7 @@ def test_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
         retried = sum(book["retried"] for book in books)
         reasons = [book["failures"] for book in books]
         print(
-            f"{took:.0f} s, blows {dict(chaos.counts)}, slowest to heal {max(chaos.heal_times):.2f} s",
+            f"{took:.0f} s, {dict(chaos.counts)}, slowest to heal {max(chaos.heal_times):.2f} s",
             f"{verdict.acknowledged / took:.0f} publishes/s; tried again: {retried} by clients"
             f" {reasons}, {dict(api.failures)} by the application",
             f"slowest acknowledgement to the application {api.slowest:.2f} s",

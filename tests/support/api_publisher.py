@@ -1,4 +1,4 @@
-"""An application that publishes through the proxy and does not give up: same id until answered 200."""
+"""An application that publishes through the proxy, each message until it is answered 200."""
 
 from __future__ import annotations
 
@@ -24,7 +24,12 @@ class ApiPublisher:
     """`rate` publishes a second to `channels` in turn, over `connections`, for a `with` block."""
 
     def __init__(
-        self, port: int, channels: Sequence[str], rate: float, name: str = "api", connections: int = 8
+        self,
+        port: int,
+        channels: Sequence[str],
+        rate: float,
+        name: str = "api",
+        connections: int = 8,
     ) -> None:
         self._port = port
         self._channels = channels

@@ -60,7 +60,9 @@ class Chaos:
             restart(self.cluster, node)
         healed = wait_healed(self.cluster)
         self.heal_times.append(healed)
-        words = f"{began - self._began:7.2f} s: {blow} node {node.index}, whole {healed:.2f} s later"
+        words = (
+            f"{began - self._began:7.2f} s: {blow} node {node.index}, whole {healed:.2f} s later"
+        )
         self.log.append(f"{words} ({time.time():.2f})")
 
     def _rest(self, least: float, most: float) -> None:

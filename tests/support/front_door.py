@@ -43,7 +43,7 @@ class FrontDoor(Edge):
         super().__init__(**settings)
         self.served: Served
         self.origins = Origins(self.config.allowed_origins)
-        self.relays = Relays(self.cluster, self.sessions, self.protocol)  # type: ignore[arg-type]
+        self.relays = Relays(self.cluster, self.sessions, self.protocol, self.stats)  # type: ignore[arg-type]
         self.router = Router(
             self.cluster,  # type: ignore[arg-type]
             HttpTransports(

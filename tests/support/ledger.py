@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
@@ -42,12 +43,13 @@ class Verdict:
 
     def lines(self) -> list[str]:
         """For people."""
+        counted = f"{self.acknowledged} messages acknowledged, {self.deliveries} deliveries"
+        half, most = self.pause(0.5), self.pause(0.99)
         return [
             f"{self.clients} clients, {self.handshakes} handshakes, {self.gaps} gap notices",
-            f"{self.acknowledged} messages acknowledged, {self.deliveries} deliveries,"
-            f" {self.duplicates} of them again (all recognisable)",
-            f"worst pause of a client {self.worst_pause:.2f} s;"
-            f" half of them stayed under {self.pause(0.5):.2f} s, 99 % under {self.pause(0.99):.2f} s",
+            f"{counted}, {self.duplicates} of them again",
+            f"longest without a message: half of the clients {half:.2f} s, 99 % {most:.2f} s,"
+             f" one {self.worst_pause:.2f} s (at {self.worst_at:.2f})",
             *self.faults[:SHOWN],
             f"{len(self.faults)} faults" if self.faults else "no fault",
         ]
@@ -72,7 +74,9 @@ def without_repeats(received: Iterable[Sequence[str]]) -> tuple[list[str], int, 
     return order, again, unknown
 
 
-def audit(books: Sequence[Book], others: Iterable[Promise] = (), allow_gaps: bool = False) -> Verdict:
+def audit(
+    books: Sequence[Book], others: Iterable[Promise] = (), allow_gaps: bool = False
+) -> Verdict:
     """Compare the books of a crowd. `others`: what was acknowledged to other publishers."""
     verdict = Verdict()
     promised: dict[str, set[str]] = defaultdict(set)
@@ -133,7 +137,7 @@ def _compare(verdict: Verdict, channel: str, by_member: dict[str, list[str]]) ->
     place = {name: i for i, name in enumerate(longest)}
     for member, order in by_member.items():
         places = [place[name] for name in order if name in place]
-        for (a, b), where in zip(zip(places, places[1:], strict=False), order, strict=False):
-            if a >= b:
-                verdict.faults.append(f"{member} saw {channel} in another order, at {where}")
-                break
+        late = next((b for a, b in pairwise(places) if a > b), None)
+        if late is not None:
+            where = longest[late]
+            verdict.faults.append(f"{member} saw {channel} in another order, at {where}")

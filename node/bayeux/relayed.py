@@ -1,0 +1,103 @@
+"""The two ends of a relayed request, and a stream's claim to a session that lives elsewhere."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias
+
+from pubsub.errors import Code
+from pubsub.messages import Failed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dht.ids import NodeId
+    from node.bayeux.callback import CallbackPoll
+    from node.bayeux.relay import Relays
+    from node.bayeux.sessions import Sessions
+    from node.cluster.messages import Relay
+    from node.http import HttpConnection
+    from node.session import Session
+
+    Poll: TypeAlias = "HttpConnection | CallbackPoll | Claim"
+
+UNKNOWN = 402  # the status that says: no such session for you
+
+
+class Outbound:
+    """A client's request waiting for another node's answer.
+
+    `name` is what its messages' ids are made of, so that they are the same
+    wherever and however often it is handled. `deadline`: seconds on the trio
+    clock until which it is tried again; 0 before its first failure.
+    """
+
+    __slots__ = ("address", "body", "conn", "deadline", "hops", "mark", "name", "request", "to")
+
+    def __init__(self, conn: Poll, address: str, body: bytes, mark: bytes, name: str) -> None:
+        self.conn = conn
+        self.address = address
+        self.body = body
+        self.mark = mark
+        self.name = name
+        self.request = 0
+        self.to: NodeId = b""
+        self.hops = 0  # nodes that it was sent to, one after the other's word
+        self.deadline = 0.0
+
+
+class Inbound:
+    """The poll sink of a request that another node relayed here."""
+
+    __slots__ = ("_relays", "node", "request", "session", "transport")
+
+    def __init__(self, relays: Relays, node: NodeId, relay: Relay, session: Session) -> None:
+        self._relays = relays
+        self.node = node
+        self.request = relay.request
+        self.transport = relay.transport
+        self.session = session
+
+    def respond_json(self, body: bytes) -> None:
+        self._relays.answer(self, 200, body)
+
+    def respond(self, status: int, body: bytes) -> None:
+        self._relays.answer(self, status, body)
+
+
+class Claim:
+    """A stream opened here wants a session that lives elsewhere; stands where a client's poll does.
+
+    Before the session is moved its edge is asked (a relayed request without a
+    body) whether who opened the stream may have it: a thief of its id must not
+    even disturb it.
+    """
+
+    __slots__ = ("_address", "_on_done", "_sessions", "owner", "transport")
+
+    def __init__(
+        self,
+        sessions: Sessions,
+        address: str,
+        transport: str,
+        on_done: Callable[[Session | Failed], None],
+    ) -> None:
+        self._sessions = sessions
+        self._address = address
+        self._on_done = on_done
+        self.transport = transport
+        self.owner: object | None = None
+
+    def respond_json(self, body: bytes) -> None:
+        """The edge agrees: the session moves."""
+        del body
+        self._sessions.resume(self._address, self._on_done)
+
+    def respond(self, status: int, body: bytes) -> None:
+        """The edge does not, or nobody can be asked now."""
+        del body
+        code = Code.UNKNOWN_SESSION if status == UNKNOWN else Code.UNAVAILABLE
+        self._on_done(Failed(0, code))
+
+    def settle(self, session: Session | None) -> None:
+        """There was nobody to ask: the session is here already, or nowhere."""
+        self._on_done(session if session is not None else Failed(0, Code.UNKNOWN_SESSION))

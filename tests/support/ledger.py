@@ -45,11 +45,11 @@ class Verdict:
         """For people."""
         counted = f"{self.acknowledged} messages acknowledged, {self.deliveries} deliveries"
         half, most = self.pause(0.5), self.pause(0.99)
+        worst = f"one {self.worst_pause:.2f} s (at {self.worst_at:.2f})"
         return [
             f"{self.clients} clients, {self.handshakes} handshakes, {self.gaps} gap notices",
             f"{counted}, {self.duplicates} of them again",
-            f"longest without a message: half of the clients {half:.2f} s, 99 % {most:.2f} s,"
-             f" one {self.worst_pause:.2f} s (at {self.worst_at:.2f})",
+            f"longest without a message: half of them {half:.2f} s, 99 % {most:.2f} s, {worst}",
             *self.faults[:SHOWN],
             f"{len(self.faults)} faults" if self.faults else "no fault",
         ]

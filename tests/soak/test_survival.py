@@ -11,6 +11,8 @@ import time
 from random import SystemRandom
 from typing import TYPE_CHECKING
 
+import pytest
+
 from api_publisher import ApiPublisher
 from chaos import Chaos, end_paused, wait_healed
 from cluster_process import ClusterProcess
@@ -31,6 +33,7 @@ BY_CLIENTS = 0.4  # of all publishes; the rest come over the application interfa
 QUIET = 5.0  # seconds at the end for what was acknowledged to arrive
 
 
+@pytest.mark.nightly
 def test_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
     rooms = [f"/room/{i}" for i in range(ROOMS)]
     with ClusterProcess(NODES, tmp_path / "nodes") as cluster:

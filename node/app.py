@@ -16,6 +16,7 @@ import trio
 from node.acceptor import OVERLOADED, Acceptor, open_listeners
 from node.api.application import Application
 from node.bayeux.event_source import EventSources, spread_return
+from node.bayeux.extensions.loading import load_pipeline
 from node.bayeux.http import HttpTransports
 from node.bayeux.protocol import Protocol
 from node.bayeux.relay import Relays
@@ -68,9 +69,12 @@ class Node:
         self._view: View | None = None  # the last that was told
         self.cluster = Cluster(config, self.stats, self, client_address)
         self.rules = Rules(read_rules(config), demo=config.demo)
-        self.sessions = Sessions(self.cluster, config, self.stats, self.rules)
+        pipeline = load_pipeline(config)
+        self.sessions = Sessions(self.cluster, config, self.stats, self.rules, pipeline.finish)
         self.tags = TagPool(self.cluster.serving)
-        self.protocol = Protocol(self.cluster, self.sessions, self.tags, config, self.stats)
+        self.protocol = Protocol(
+            self.cluster, self.sessions, self.tags, config, self.stats, pipeline
+        )
         self.relays = Relays(self.cluster, self.sessions, self.protocol, self.stats)
         self.reactor = Reactor(self.stats, self.sessions.hub.end_of_turn, config.max_partial_bytes)
         origins = Origins(config.allowed_origins)
@@ -87,7 +91,14 @@ class Node:
                 ),
                 BayeuxWebSocket(self.protocol, self.sessions, self.relays, self.stats, origins),
                 EventReaders(self.sessions, self.relays, self.tags, origins),
-                Application(self.cluster, config, self.stats, self.protocol.message_id, self.rules),
+                Application(
+                    self.cluster,
+                    config,
+                    self.stats,
+                    self.protocol.message_id,
+                    pipeline.deliver,
+                    self.rules,
+                ),
                 self.sessions,
                 self.relays,
                 demo=config.demo,

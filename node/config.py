@@ -100,6 +100,9 @@ class Config(BaseModel):
     websocket_deflate: bool = False  # agree to permessage-deflate
     max_sessions: Annotated[int, Field(ge=1)] = 1_000_000
     max_lazy_timeout: Annotated[Seconds, Field(gt=0)] = 5.0  # lazy messages wait at most this long
+    extensions: Annotated[tuple[str, ...], NoDecode] = ("ack", "timesync", "binary")  # in order
+    activity: Literal["client", "client-server"] = "client"  # whose messages count (`activity`)
+    max_inactivity: Seconds = 1800.0  # the `activity` extension ends sessions after it
     drain_grace: Seconds = 10.0  # a drain ends after this long, finished or not
     channel_metrics: Annotated[int, Field(ge=0, le=1_000)] = 20  # channels that metrics name
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -135,7 +138,7 @@ class Config(BaseModel):
             str(parse_endpoint(part, default_port=PEER_PORT)) for part in parts if part.strip()
         )
 
-    @field_validator("hosts", "allowed_origins", mode="before")
+    @field_validator("hosts", "allowed_origins", "extensions", mode="before")
     @classmethod
     def _split_list(cls, value: object) -> object:
         parts = value.split(",") if isinstance(value, str) else value

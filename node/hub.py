@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from node.bayeux.messages import connect_reply
+from node.consumption import Consumption
 from node.http.responses import stream_chunk
 from node.lagging import Lagging, inbox_form, position_of
 from node.lazy import LazyTopics, bring_forward
@@ -69,6 +70,9 @@ class Hub:
         self._lagging = Lagging(stats, self._answer_poll)
         self.lazy = LazyTopics(self.topics, self._lagging, max_lazy)
         self._walk: Walk | None = None
+        self._consumption = Consumption(cluster, self.topics, self._lagging, find_session)
+        self.confirmed = self._consumption.confirmed
+        self.tell_consumed = self._consumption.tell
         self.pending = self._lagging.pending
         self.catch_up = self._lagging.catch_up
         self.tell_positions = self._lagging.tell_positions
@@ -136,6 +140,7 @@ class Hub:
         session.topics = ()
         session.behind = None
         self._lagging.forget(session)
+        self.confirmed.pop(session, None)
         self.topics.pop(session.address, None)
 
     def _leave_if_empty(self, topic: Topic) -> None:
@@ -201,6 +206,8 @@ class Hub:
         topic.flushed = feed.origin.offset
         for session in topic.members:
             session.level_with(topic)
+            if session.acks is not None:
+                session.acks.forget(topic)
             self._lagging.report_gap(session, topic)
 
     def at_once(self, session: Session, transport: str) -> bytes:
@@ -320,6 +327,8 @@ class Hub:
                 if lazy and session.topics is not alone:
                     self.lazy.follow(session)
             elif session.poll is not None:
+                if session.acks is not None:
+                    session.acks.sent(topic, wire.after, wire.upto)
                 delivered[session.poll.transport] += wire.count
                 self._answer_poll(session, wire.joined)
             else:
@@ -357,19 +366,7 @@ class Hub:
         if session.poll is not None:
             self._answer_poll(session, b"", fields)
 
-    # -- what has been read ---------------------------------------------------------
-
-    def tell_consumed(self) -> None:
-        """Tell homes how far inboxes have been read, so that their logs can be dropped."""
-        for session, topic in self._lagging.consumed().items():
-            feed = topic.feed
-            if feed is None or self._find_session(session.address) is not session:
-                continue
-            served = (session.behind or {}).get(topic, topic.flushed)
-            if served >= feed.last.offset:
-                self.topics.pop(topic.name, None)
-            cursor = Cursor(feed.last.epoch, served)
-            self._cluster.consumed(session.address, session.generation, ((topic.name, cursor),))
+    # -- where readers of events stand ------------------------------------------------
 
     def _tell_position(self, session: Session) -> None:
         stream = session.stream

@@ -93,6 +93,9 @@ class Lagging:
         if session.behind is None:
             return b""
         taken = self._take(session, ahead=ahead)
+        if session.acks is not None:
+            for topic, wire in taken:
+                session.acks.sent(topic, wire.after, wire.upto)
         self._stats.delivered[transport] += sum(wire.count for _, wire in taken)
         return b",".join([wire.joined for _, wire in taken])
 
@@ -154,9 +157,9 @@ class Lagging:
 
     def note(self, session: Session, topic: Topic) -> None:
         """`session` has been served entries of `topic`: who is owed word of that gets it."""
-        if topic.is_inbox:
-            self._consumed[session] = topic
         stream = session.stream
+        if topic.is_inbox and (session.acks is None or stream is not None):
+            self._consumed[session] = topic
         if stream is not None and stream.transport == "sse":
             form = stream.form
             if form == MESSAGES or (form == NUMBERED and topic.is_inbox):
@@ -179,4 +182,7 @@ def position_of(session: Session, topic: Topic) -> Cursor | None:
     feed = topic.feed
     if feed is None:
         return None
-    return Cursor(feed.last.epoch, (session.behind or {}).get(topic, topic.flushed))
+    served = (session.behind or {}).get(topic, topic.flushed)
+    if session.acks is not None:
+        served = session.acks.position(topic, served)
+    return Cursor(feed.last.epoch, served)

@@ -7,14 +7,18 @@ served; a session that is level everywhere has none.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 if TYPE_CHECKING:
+    from node.bayeux.acks import Acks
+    from node.bayeux.extensions import Exchange
     from node.http import EventStream
     from node.topic import Topic
     from node.websocket.connection import WebSocketConnection
 
     Stream: TypeAlias = WebSocketConnection | EventStream
+
+DIRECT: Final = "direct"  # a note: how far its inbox has been read
 
 
 class PollSink(Protocol):
@@ -39,6 +43,7 @@ class Session:
     """
 
     __slots__ = (
+        "acks",
         "address",
         "advise",
         "armed",
@@ -46,8 +51,10 @@ class Session:
         "binding",
         "connect_id",
         "deadline",
+        "exchange",
         "gaps",
         "generation",
+        "notes",
         "poll",
         "stream",
         "topics",
@@ -64,8 +71,16 @@ class Session:
         self.topics: tuple[Topic, ...] = ()  # what it subscribes to
         self.behind: dict[Topic, int] | None = None  # offset served, where not level
         self.gaps: tuple[str, ...] = ()  # channels with a gap the client is still to be told of
+        self.acks: Acks | None = None  # its client acknowledges: it is sent nothing but on connects
+        self.exchange: Exchange | None = None  # what extensions know of the connect to answer next
+        self.notes: dict[str, Any] | None = None  # what extensions keep of it
         self.deadline = 0.0
         self.armed = 0
+
+    @property
+    def carrier(self) -> Stream | None:
+        """The stream, or the WebSocket on which connects are held, if there is one."""
+        return self.acks.socket if self.stream is None and self.acks is not None else self.stream
 
     def fall_behind(self, topic: Topic, offset: int) -> None:
         """Remember that this session has been served `topic` only up to `offset`."""

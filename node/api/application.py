@@ -25,7 +25,7 @@ from node.api.requests import (
     decode,
 )
 from node.bayeux.channels import Kind, kind_of
-from node.bayeux.messages import delivery
+from node.bayeux.extensions.api import Veto
 from node.rules import Rules
 from pubsub.errors import RETRYABLE, Code
 from pubsub.messages import Appended, Failed
@@ -77,13 +77,16 @@ class Application:
         config: Config,
         stats: Stats,
         message_id: Callable[[], str],
+        deliver: Callable[[str, msgspec.Raw, str], bytes | Veto],
         rules: Rules | None = None,
     ) -> None:
+        """`deliver` as in `node.bayeux.extensions.pipeline.Pipeline`."""
         self._rules = rules or Rules()
         self._cluster = cluster
         self._key = config.api_key.encode() if config.api_key else None
         self._stats = stats
         self._message_id = message_id
+        self._deliver = deliver
         self._calls: dict[tuple[str, str], Callable[[HttpConnection, Head, bytes], None]] = {
             ("POST", "/api/publish"): self._publish,
             ("POST", "/api/send"): self._send,
@@ -233,7 +236,10 @@ class Application:
             self._stats.note_published(topic)
             on_done(answer(result))
 
-        payload = delivery(channel, asked.data, shown)
+        payload = self._deliver(channel, asked.data, shown)
+        if isinstance(payload, Veto):
+            on_done(Refusal(payload.code, "vetoed", payload.text))
+            return
         self._cluster.append(topic, payload, message_id, done, client_id=bool(asked.id))
 
     # -- the ring ---------------------------------------------------------------------

@@ -15,12 +15,14 @@ from node.bayeux.messages import array
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from node.bayeux.extensions import Exchange
     from node.bayeux.messages import ClientMessage
     from node.session import PollSink, Session
     from node.websocket.connection import WebSocketConnection
 
 
 _ANY = -1
+NOTHING: dict[int, Exchange] = {}  # (shared, and never written)
 
 
 class Batch:
@@ -33,12 +35,14 @@ class Batch:
     __slots__ = (
         "_at_once",
         "_barrier",
+        "_complete",
         "_dispatch",
         "_finished",
         "_next",
         "_pending",
         "_running",
         "binding",
+        "exchanges",
         "held",
         "messages",
         "name",
@@ -74,7 +78,9 @@ class Batch:
         self.binding = binding
         self.name = name
         self.replies: list[bytes | None] = [None] * len(messages)
+        self.exchanges: dict[int, Exchange] = NOTHING  # by index, where extensions take part
         self.held = False  # the request became a held poll: somebody else answers it
+        self._complete: Callable[[Exchange, bytes], bytes] | None = None
         self._dispatch = dispatch
         self._at_once = at_once
         self._next = 0
@@ -116,8 +122,24 @@ class Batch:
         self._pending -= 1
         self._barrier = _ANY
 
+    def show(
+        self, index: int, exchange: Exchange, complete: Callable[[Exchange, bytes], bytes]
+    ) -> None:
+        """Extensions take part in the answer to message `index`: `complete` adds what they add."""
+        if self.exchanges is NOTHING:
+            self.exchanges = {}
+        self.exchanges[index] = exchange
+        self._complete = complete
+
+    def take(self, index: int) -> Exchange | None:
+        """What extensions know of message `index`; the caller sees to its reply."""
+        return self.exchanges.pop(index, None) if self.exchanges else None
+
     def reply(self, index: int, data: bytes) -> None:
         """Give the reply to message `index` (a JSON object)."""
+        exchange = self.take(index)
+        if exchange is not None and self._complete is not None:
+            data = self._complete(exchange, data)
         self.replies[index] = data
         self.skip(index)
 
@@ -136,7 +158,7 @@ class Batch:
                 self.stream.send_text(array(replies))
         elif self.poll is not None and not self.held:
             session = self.session
-            if session is not None and session.stream is None:
+            if session is not None and session.stream is None and session.acks is None:
                 joined = self._at_once(session, self.poll.transport)
                 if joined:
                     replies.append(joined)

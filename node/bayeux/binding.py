@@ -26,6 +26,7 @@ _ORIGIN_KIND: Final = b"o"
 _DIGEST_BYTES: Final = 8  # what it guards can be tried online only, one guess a request
 _MAX_COOKIE: Final = 128  # characters of a value; what is longer is none of ours
 _SECRET_BYTES: Final = 16  # 128 random bits
+MARK_BYTES: Final = 1 + _DIGEST_BYTES  # of a mark that is not empty
 
 
 def mark_of(head: Head) -> bytes:
@@ -59,6 +60,11 @@ def admits(binding: bytes, mark: bytes, *, websocket: bool = False) -> bool:
     if not binding or binding == mark:
         return True
     return websocket and not mark and binding.startswith(_COOKIE_KIND)
+
+
+def names_something(extra: bytes) -> bool:
+    """Whether a mark stands at the beginning of `extra`."""
+    return extra[:1] in {_COOKIE_KIND, _ORIGIN_KIND}
 
 
 def names_browser(binding: bytes) -> bool:

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, cast
 
 import trio
 
+from node.bayeux.acks import REPLACED, SocketPoll
 from node.bayeux.advice import advice
 from node.bayeux.binding import names_browser
-from node.bayeux.messages import ClientMessage, connect_reply, quote
+from node.bayeux.extensions.pipeline import added
+from node.bayeux.messages import ClientMessage, connect_reply
 from node.hub import Hub
 from node.timers import Timed, TimerWheel
 from node.websocket import CloseCode
@@ -22,10 +24,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from node.bayeux.batch import Batch
+    from node.bayeux.extensions import Exchange
     from node.cluster.driver import Cluster
     from node.config import Config
     from node.rules import Rules
-    from node.session import Session, Stream
+    from node.session import PollSink, Session, Stream
     from node.stats import Stats
     from node.websocket.connection import WebSocketConnection
 
@@ -39,7 +42,6 @@ CONNECTION_TYPES = (
 )
 MAX_CLIENT_INTERVAL = 300.0  # seconds of silence that a client may ask for
 _SUPERSEDED = 500  # HTTP status of a poll that a newer one replaced, as CometD has it
-_REPLACED = b',"error":"500::replaced by a newer connect"'
 
 
 def _seconds(milliseconds: int, most: float) -> float:
@@ -64,7 +66,10 @@ class Connects(ABC):
         stats: Stats,
         find: Callable[[str], Session | None],
         rules: Rules,
+        finish: Callable[[Exchange], None],
     ) -> None:
+        """`finish(exchange)`: let extensions fill a connect's reply."""
+        self._finish = finish
         self._config = config
         self._stats = stats
         self._browsers: dict[bytes, Session] = {}  # the one whose polls are held, by binding
@@ -84,19 +89,31 @@ class Connects(ABC):
     @abstractmethod
     def _expired(self, item: Timed) -> None: ...
 
+    @abstractmethod
+    def close(self, session: Session, by: object | None = None) -> None:
+        """The session is over, for its home too. `by`: the connection that ends it stays open."""
+
     def connect_poll(self, session: Session, message: ClientMessage, batch: Batch) -> bytes | None:
-        """A `/meta/connect` over HTTP: the reply now, or None when the poll is held."""
-        poll = batch.poll
-        timeout = self._hold_seconds(message) if batch.alone and poll is not None else 0.0
+        """A `/meta/connect` over HTTP: the reply now, or None when the poll is held.
+
+        The same for one on the WebSocket of a session that acknowledges.
+        """
+        poll: PollSink | None = batch.poll
+        if batch.stream is not None:
+            poll = SocketPoll(batch.stream, bytes(message.id))
+        holds = batch.stream is not None or (batch.alone and poll is not None)
+        timeout = self._hold_seconds(message) if holds else 0.0
         self._supersede(session)
-        if not self._reads_events(session, message, timeout):
+        if batch.stream is not None:
+            self.adopt_stream(session, batch.stream)
+        elif not self._reads_events(session, message, timeout):
             self._leave_stream(session)  # the client fell back from it
         session.connect_id = None
         if message.advice is not None:  # a client that gives advice has forgotten ours (a reload)
             session.advise = True
         transport = poll.transport if poll is not None else ""
         joined = b"" if session.stream is not None else self.hub.pending(session, transport)
-        surplus = bool(timeout) and self._surplus(session)
+        surplus = bool(timeout) and batch.stream is None and self._surplus(session)
         if surplus or joined or session.gaps or not timeout:
             if session.stream is None:
                 joined = self.hub.lazy.join(session, transport, joined)
@@ -157,22 +174,28 @@ class Connects(ABC):
             return
         if former is not None:
             self.connection_lost(cast("Session", former), stream)
-        older = session.stream
+        older = session.carrier
         if older is not None:
             if session.poll is None:
                 self._supersede(session)
             older.owner = None
             older.close_with(CloseCode.GOING_AWAY, "session moved to another connection")
         session.stream = stream
+        if session.acks is not None:
+            session.acks.socket = None
+            if stream.transport == "websocket":  # it carries connects, and nothing in between
+                session.stream, session.acks.socket = None, stream
         stream.owner = session
         if session.poll is None:
             self._await_client(session)
 
     @staticmethod
     def _leave_stream(session: Session) -> None:
-        stream, session.stream = session.stream, None
+        stream, session.stream = session.carrier, None
         if stream is not None:
             let_go(stream)
+        if session.acks is not None:
+            session.acks.socket = None
 
     def _answer_connect(
         self, session: Session, interval: float = 0.0, fields: bytes | None = None
@@ -195,10 +218,17 @@ class Connects(ABC):
         if surplus or session.advise:
             fields = b',"advice":' + (self._surplus_advice if surplus else self._advice)
             session.advise = surplus  # once it is alone, it is told so
+        exchange, session.exchange = session.exchange, None
+        if exchange is not None:
+            self._finish(exchange)
+        ext = exchange.ext if exchange is not None else {}
         if session.gaps:
-            names = b",".join([quote(channel) for channel in session.gaps])
+            ext["gaps"] = session.gaps
             session.gaps = ()
-            fields += b',"ext":{"gaps":[%b]}' % names
+        if exchange is not None:
+            fields += added(exchange.fields, ext)
+        elif ext:
+            fields += added({}, ext)
         return fields
 
     def _supersede(self, session: Session) -> None:
@@ -210,7 +240,7 @@ class Connects(ABC):
             return
         stream = session.stream
         if connect_id is not None and stream is not None and stream.transport == "websocket":
-            reply = connect_reply(connect_id, _REPLACED, successful=False)
+            reply = connect_reply(connect_id, REPLACED, successful=False)
             stream.send_text(b"[%b]" % reply)
 
     def _hold_seconds(self, message: ClientMessage) -> float:
@@ -226,6 +256,11 @@ class Connects(ABC):
     def connection_lost(self, session: Session, connection: object) -> None:
         """A socket is gone; the session waits `max_interval` for its client."""
         if session.poll is connection:
+            session.poll = session.connect_id = None
+        elif session.acks is not None and session.acks.socket is connection:
+            session.acks.socket = None
+            if not isinstance(session.poll, SocketPoll):
+                return
             session.poll = session.connect_id = None
         elif session.stream is connection:
             session.stream = None

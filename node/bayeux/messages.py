@@ -6,14 +6,14 @@ never decoded and encoded again.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from node.errors import RemoteProtocolError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 Raw = msgspec.Raw
 ABSENT = msgspec.Raw()
@@ -83,17 +83,25 @@ def quote(text: str) -> bytes:
     return _encode(text)
 
 
-def delivery(channel: str, data: Raw | bytes, message_id: str, sender: str = "") -> bytes:
+def delivery(
+    channel: str,
+    data: Raw | bytes,
+    message_id: str,
+    ext: Mapping[str, Any] | None = None,
+    fields: Mapping[str, Any] | None = None,
+) -> bytes:
     """The JSON object that readers of `channel` get; built once, shared by all.
 
-    `sender`, for a direct message from another session, is its address.
+    `ext` and `fields` are what else is in it.
     """
-    ext = b"" if not sender else b',"ext":{"from":' + _encode(sender) + b"}"
+    more = b"" if not fields else b"," + _encode(fields)[1:-1]
+    if ext:
+        more += b',"ext":' + _encode(ext)
     return b'{"channel":%b,"data":%b,"id":%b%b}' % (
         _encode(channel),
         compact(data),
         _encode(message_id),
-        ext,
+        more,
     )
 
 

@@ -7,7 +7,6 @@ callback. Transports (`http`, `websocket`, `relay`) bring batches in.
 from __future__ import annotations
 
 import itertools
-import time
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -17,17 +16,21 @@ from node.bayeux.advice import REHANDSHAKE, RETRY, STOP, advice
 from node.bayeux.batch import Batch
 from node.bayeux.channels import Kind, kind_of
 from node.bayeux.connects import CONNECTION_TYPES
-from node.bayeux.direct import decode_direct
-from node.bayeux.messages import ClientMessage, delivery, error_reply, quote, reply
-from node.bayeux.naming import given_id, id_for
+from node.bayeux.extensions import Client, Veto
+from node.bayeux.extensions.pipeline import added
+from node.bayeux.messages import ABSENT, ClientMessage, error_reply, quote, reply
+from node.bayeux.publishing import Publishing
 from node.bayeux.subscribing import names_of, refusal_of
+from node.bayeux.traits import pack
 from pubsub.errors import RETRYABLE, Code
-from pubsub.messages import Appended, Failed
-from pubsub.sessions import address_for, parse_secret
+from pubsub.messages import Failed
+from pubsub.sessions import parse_secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from node.bayeux.extensions import Exchange
+    from node.bayeux.extensions.pipeline import Pipeline
     from node.bayeux.sessions import Sessions
     from node.cluster.driver import Cluster
     from node.config import Config
@@ -50,13 +53,29 @@ class Protocol:
     """Handles the messages of a batch; owns no connection and no task."""
 
     def __init__(
-        self, cluster: Cluster, sessions: Sessions, tags: TagPool, config: Config, stats: Stats
+        self,
+        cluster: Cluster,
+        sessions: Sessions,
+        tags: TagPool,
+        config: Config,
+        stats: Stats,
+        pipeline: Pipeline,
     ) -> None:
         self._cluster = cluster
         self._sessions = sessions
         self._tags = tags
         self._config = config
         self._stats = stats
+        self._pipeline = pipeline
+        self._publishing = Publishing(
+            cluster,
+            sessions.rules,
+            stats,
+            pipeline,
+            self.message_id,
+            self._fail,
+            self._fail_with,
+        )
         self._serial = itertools.count(1)
         self._handshake_advice = advice(config)
         self._handlers: dict[str, Callable[[Batch, int, ClientMessage], None]] = {
@@ -107,8 +126,31 @@ class Protocol:
         elif (
             message.channel == channels.META_HANDSHAKE
             or self._owner(batch, index, message) is not None
-        ):
+        ) and self._passes(batch, index, message):
             handler(batch, index, message)
+
+    def _passes(self, batch: Batch, index: int, message: ClientMessage) -> bool:
+        """Whether the extensions let a message pass whose sender is known; else that is told."""
+        session = batch.session
+        if (
+            message.ext == ABSENT
+            and not self._pipeline.eager
+            and (session is None or session.acks is None)
+        ):
+            return True
+        client = None
+        if session is not None and message.channel != channels.META_HANDSHAKE:
+            client = Client(session, self._sessions, batch.stream)
+        shown = self._pipeline.incoming(message, client)
+        if client is not None and self._sessions.get(client.address) is not session:
+            batch.session = None  # an extension has ended it
+            self._fail(batch, index, message, 402, "", "session_unknown", STOP)
+        elif isinstance(shown, Veto):
+            self._fail(batch, index, message, shown.code, message.channel, shown.text)
+        else:
+            batch.show(index, shown, self._pipeline.complete)
+            return True
+        return False
 
     def _owner(self, batch: Batch, index: int, message: ClientMessage) -> Session | None:
         """The batch's session if `message` names it by its secret; else the error is told."""
@@ -127,9 +169,10 @@ class Protocol:
         code: int,
         arguments: str,
         text: str,
+        advice: bytes = b"",
     ) -> None:
         self._stats.refused[str(code)] += 1
-        advice = {402: REHANDSHAKE, 503: self._handshake_advice}.get(code, b"")
+        advice = advice or {402: REHANDSHAKE, 503: self._handshake_advice}.get(code, b"")
         if message.channel == channels.META_HANDSHAKE:
             advice = RETRY if code == 503 else STOP
         batch.reply(index, error_reply(message, code, arguments, text, advice))
@@ -173,11 +216,19 @@ class Protocol:
             batch.session = result
             if batch.stream is not None:
                 self._sessions.adopt_stream(result, batch.stream)
-            batch.reply(index, self._welcome(message, secret, address))
+            exchange = batch.take(index)
+            if exchange is not None:
+                exchange.client = Client(result, self._sessions, batch.stream)
+                self._pipeline.finish(exchange)
+            batch.reply(index, self._welcome(message, secret, address, exchange))
 
-        self._sessions.open(address, batch.binding, opened)
+        exchange = batch.exchanges.get(index)
+        traits = exchange.traits if exchange is not None else ""
+        self._sessions.open(address, pack(batch.binding, traits), opened)
 
-    def _welcome(self, message: ClientMessage, secret: str, address: str) -> bytes:
+    def _welcome(
+        self, message: ClientMessage, secret: str, address: str, exchange: Exchange | None
+    ) -> bytes:
         me = self._cluster.me
         view = self._cluster.view
         mine = view.get(me) if view is not None else None
@@ -190,12 +241,10 @@ class Protocol:
         fields = b',"version":"1.0","supportedConnectionTypes":%b' % msgspec.json.encode(
             CONNECTION_TYPES
         )
-        fields += b',"clientId":%b,"advice":%b,"ext":%b' % (
-            quote(secret),
-            self._handshake_advice,
-            msgspec.json.encode(ext),
-        )
-        return reply(message, fields)
+        fields += b',"clientId":%b,"advice":%b' % (quote(secret), self._handshake_advice)
+        if exchange is not None:
+            return reply(message, fields + added(exchange.fields, exchange.ext | ext))
+        return reply(message, fields + added({}, ext))
 
     def _connect(self, batch: Batch, index: int, message: ClientMessage) -> None:
         session = _session_of(batch)
@@ -205,10 +254,12 @@ class Protocol:
             self._fail(
                 batch, index, message, 400, message.connection_type or "", "no such connection type"
             )
-        elif batch.stream is not None:
+        elif batch.stream is not None and session.acks is None:
+            session.exchange = batch.take(index)
             self._sessions.connect_stream(session, message, batch.stream)
             batch.skip(index)
         else:
+            session.exchange = batch.take(index)
             answer = self._sessions.connect_poll(session, message, batch)
             if answer is None:
                 batch.held = True
@@ -290,7 +341,7 @@ class Protocol:
         kind = kind_of(channel) if channel else None
         if kind is None:
             self._fail(batch, index, message, 400, "", "channel missing")
-        elif kind in {Kind.INVALID, Kind.PATTERN}:
+        elif kind in {Kind.INVALID, Kind.PATTERN} or channel.endswith("*"):
             self._fail(batch, index, message, 405, channel, "invalid channel")
         elif kind is Kind.META:
             self._fail(batch, index, message, 404, channel, "unknown meta channel")
@@ -298,65 +349,7 @@ class Protocol:
             return
         elif not message.data:
             self._fail(batch, index, message, 400, "", "data missing")
-        elif channel == channels.SERVICE_SEND and self._sessions.rules.allows_direct():
-            self._send(batch, index, message)
-        elif kind is Kind.SERVICE:
-            self._fail(batch, index, message, 403, channel, "no service listens here")
-        elif (denial := self._sessions.rules.publish_denial(channel)) is not None:
+        elif (denial := self._publishing.denial(kind, channel)) is not None:
             self._fail(batch, index, message, 403, channel, denial)
-        else:
-            self._append(batch, index, message, channel, channel, message.data)
-
-    def _send(self, batch: Batch, index: int, message: ClientMessage) -> None:
-        """`/service/send`: one session's message to another's address."""
-        try:
-            direct = decode_direct(message.data)
-        except msgspec.MsgspecError as error:
-            self._fail(batch, index, message, 400, "", f"data must be {{to, data}}: {error}")
-            return
-        address = address_for(direct.to)
-        if address is None:
-            self._fail(batch, index, message, 404, direct.to[:64], "no such session")
-        elif kind_of(direct.channel) is not Kind.SERVICE:
-            self._fail(batch, index, message, 405, direct.channel, "not under /service/")
-        else:
-            self._append(batch, index, message, address, direct.channel, direct.data)
-
-    def _append(
-        self,
-        batch: Batch,
-        index: int,
-        message: ClientMessage,
-        topic: str,
-        channel: str,
-        data: msgspec.Raw,
-    ) -> None:
-        """Publish; the message is named so that it is the same one at every try."""
-        session = _session_of(batch)
-        try:
-            given = given_id(message)
-        except ValueError as error:
-            self._fail(batch, index, message, 400, "", str(error))
-            return
-        if given:
-            message_id = id_for(session.address, given)
-        elif batch.name:
-            message_id = f"{batch.name}.{index}"
-        else:
-            message_id = self.message_id()
-        sender = "" if topic == channel else session.address
-        payload = delivery(channel, data, message_id, sender)
-        started = time.perf_counter()
-
-        def done(result: Appended | Failed) -> None:
-            if isinstance(result, Appended):
-                self._stats.append_commit_seconds.observe(time.perf_counter() - started)
-                self._stats.note_published(topic)
-                batch.reply(index, reply(message, b""))
-            elif result.code == Code.UNKNOWN_SESSION:
-                self._fail(batch, index, message, 404, topic, "no such session")
-            else:
-                self._fail_with(batch, index, message, result)
-
-        repeatable = bool(given or batch.name)
-        self._cluster.append(topic, payload, message_id, done, client_id=repeatable)
+        elif self._passes(batch, index, message):
+            self._publishing.publish(batch, index, message, kind)

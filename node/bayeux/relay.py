@@ -135,6 +135,7 @@ class Relays:
             outbound.mark,
             outbound.conn.transport,
             outbound.name,
+            outbound.ack,
         )
         if not self._cluster.post(edge, relay):
             return False
@@ -264,6 +265,8 @@ class Relays:
     def _serve_for(self, sender: NodeId, relay: Relay, session: Session) -> None:
         admitted = session if admits_to(session, relay.mark, relay.transport) else None
         if not relay.body:
+            if admitted is not None and admitted.acks is not None and relay.ack:
+                admitted.acks.confirm(admitted, relay.ack)
             status = UNKNOWN if admitted is None else 200
             self._cluster.post(sender, Relayed(relay.request, status, b""))
             return
@@ -298,7 +301,11 @@ class Relays:
         mark: bytes,
         transport: str,
         on_done: Callable[[Session | Failed], None],
+        ack: int = 0,
     ) -> None:
-        """A stream opened here names a session that lives elsewhere: it moves here, if it may."""
-        claim = Claim(self._sessions, address, transport, on_done)
+        """A stream opened here names a session that lives elsewhere: it moves here, if it may.
+
+        `ack`: the last batch that its client has got; who lets go of it need not repeat that.
+        """
+        claim = Claim(self._sessions, address, transport, on_done, ack)
         self.forward(claim, address, b"", mark)

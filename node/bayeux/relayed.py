@@ -31,7 +31,18 @@ class Outbound:
     clock until which it is tried again; 0 before its first failure.
     """
 
-    __slots__ = ("address", "body", "conn", "deadline", "hops", "mark", "name", "request", "to")
+    __slots__ = (
+        "ack",
+        "address",
+        "body",
+        "conn",
+        "deadline",
+        "hops",
+        "mark",
+        "name",
+        "request",
+        "to",
+    )
 
     def __init__(self, conn: Poll, address: str, body: bytes, mark: bytes, name: str) -> None:
         self.conn = conn
@@ -39,6 +50,7 @@ class Outbound:
         self.body = body
         self.mark = mark
         self.name = name
+        self.ack = conn.ack if isinstance(conn, Claim) else 0
         self.request = 0
         self.to: NodeId = b""
         self.hops = 0  # nodes that it was sent to, one after the other's word
@@ -72,7 +84,7 @@ class Claim:
     even disturb it.
     """
 
-    __slots__ = ("_address", "_on_done", "_sessions", "owner", "transport")
+    __slots__ = ("_address", "_on_done", "_sessions", "ack", "owner", "transport")
 
     def __init__(
         self,
@@ -80,7 +92,10 @@ class Claim:
         address: str,
         transport: str,
         on_done: Callable[[Session | Failed], None],
+        ack: int = 0,
     ) -> None:
+        """`ack`: the last batch that the client says it has got, if it does."""
+        self.ack = ack
         self._sessions = sessions
         self._address = address
         self._on_done = on_done

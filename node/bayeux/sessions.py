@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, cast
 
 import structlog
 
+from node.bayeux.acks import Acks
 from node.bayeux.connects import Connects, let_go
+from node.bayeux.traits import ACKNOWLEDGES, unpack
 from node.rules import Rules
 from node.session import Session
 from node.websocket import CloseCode
@@ -16,6 +18,7 @@ from pubsub.messages import Cursor, Failed, Record, SessionDone
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from node.bayeux.extensions import Exchange
     from node.cluster.driver import Cluster
     from node.config import Config
     from node.stats import Stats
@@ -34,12 +37,17 @@ class Sessions(Connects):
     """Sessions by address, and the one timer wheel that all of them share."""
 
     def __init__(
-        self, cluster: Cluster, config: Config, stats: Stats, rules: Rules | None = None
+        self,
+        cluster: Cluster,
+        config: Config,
+        stats: Stats,
+        rules: Rules | None = None,
+        finish: Callable[[Exchange], None] = lambda _exchange: None,
     ) -> None:
-        """`rules`: of the channels; without them the defaults hold."""
+        """`rules`: of the channels; without them the defaults hold. `finish` as in `Connects`."""
         self.rules = rules or Rules(demo=config.demo)
         self._by_address: dict[str, Session] = {}
-        super().__init__(cluster, config, stats, self._by_address.get, self.rules)
+        super().__init__(cluster, config, stats, self._by_address.get, self.rules, finish)
         self._cluster = cluster
         self._resuming: dict[str, list[Callable[[Session | Failed], None]]] = {}
         self.get = self._by_address.get
@@ -56,10 +64,8 @@ class Sessions(Connects):
 
     # -- beginning and end ------------------------------------------------------
 
-    def open(
-        self, address: str, binding: bytes, on_done: Callable[[Session | Failed], None]
-    ) -> None:
-        """Commit a new session at its home. `binding`: the mark of its browser."""
+    def open(self, address: str, extra: bytes, on_done: Callable[[Session | Failed], None]) -> None:
+        """Commit a new session at its home. `extra`: as `node.bayeux.traits` packs it."""
 
         def opened(result: SessionDone | Failed) -> None:
             if isinstance(result, Failed):
@@ -67,11 +73,14 @@ class Sessions(Connects):
             else:
                 on_done(self._add(result.record))
 
-        self._cluster.open_session(address, binding, opened)
+        self._cluster.open_session(address, extra, opened)
 
     def _add(self, record: Record) -> Session:
         address = record.address
-        session = Session(address, record.generation, record.extra)
+        binding, traits = unpack(record.extra)
+        session = Session(address, record.generation, binding)
+        if ACKNOWLEDGES in traits:
+            session.acks = Acks(self.hub.confirmed)
         self._by_address[address] = session
         self._stats.sessions = len(self._by_address)
         self._await_client(session)
@@ -81,14 +90,14 @@ class Sessions(Connects):
         """The session is over, for its home too. `by`: the connection that ends it stays open."""
         self._cluster.close_session(session.address, session.generation)
         self.hub.release_poll(session, _NO_MORE)
-        stream = session.stream
+        stream = session.carrier
         self._answer_connect(session, fields=_NO_MORE)
         self._drop(session)
         if stream is not None and stream is not by:
             stream.close_with(_SESSION_OVER, "session over")
 
     def _drop(self, session: Session) -> None:
-        poll, stream = session.poll, session.stream
+        poll, stream = session.poll, session.carrier
         self.hub.forget(session)
         session.poll = session.stream = session.connect_id = None
         self.wheel.disarm(session)
@@ -174,7 +183,7 @@ class Sessions(Connects):
         session = self._by_address.get(address)
         if session is None:
             return
-        stream = session.stream
+        stream = session.carrier
         self._drop(session)
         if stream is not None:
             stream.close_with(CloseCode.GOING_AWAY, "session moved to another connection")

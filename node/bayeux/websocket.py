@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from node.bayeux.binding import mark_of
+from node.bayeux.extensions.ack import acknowledged
 from node.bayeux.http import named_session
 from node.bayeux.messages import ClientMessage, decode_batch
 from node.bayeux.relay import admits_to
@@ -72,7 +73,7 @@ class BayeuxWebSocket:
             else:  # only a serving home may call a session unknown
                 ws.close_with(CloseCode.TRY_AGAIN_LATER, "not now, retry")
 
-        self._relays.claim(address, ws.mark, ws.transport, resumed)
+        self._relays.claim(address, ws.mark, ws.transport, resumed, acknowledged(messages))
 
     def _run_for(
         self, ws: WebSocketConnection, messages: list[ClientMessage], session: Session

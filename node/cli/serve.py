@@ -105,6 +105,17 @@ def serve(
         str | None,
         _option("keep-alive", "Clients", "Seconds between comments on event streams [25]."),
     ] = None,
+    extensions: Annotated[
+        str | None,
+        _option("extensions", "Clients", "NAME or module:Factory,… [ack,timesync,binary]."),
+    ] = None,
+    activity: Annotated[
+        str | None, _option("activity", "Clients", "Of the client, or client-server [client].")
+    ] = None,
+    max_inactivity: Annotated[
+        str | None,
+        _option("max-inactivity", "Clients", "Seconds that `activity` allows without any [1800]."),
+    ] = None,
     peer: Annotated[
         str | None, _option("peer", "Ring", "HOST:PORT for links from nodes [127.0.0.1:7400].")
     ] = None,
@@ -178,6 +189,7 @@ def _run_node(config: Config) -> None:
     _check_listeners(config)
     _check_certificate(config)
     _check_rules(config)
+    _check_extensions(config)
     _raise_descriptor_limit()
     from node.app import serve as serve_node  # noqa: PLC0415 - other commands need none of it
 
@@ -189,6 +201,7 @@ def _run_workers(config: Config, flags: Mapping[str, object], file: Path | None)
     _warn_of_secret_file(config)
     _check_certificate(config)
     _check_rules(config)
+    _check_extensions(config)
     plans, environ = plan_workers(config, flags, file)
     launcher = Launcher(
         plans,
@@ -229,6 +242,13 @@ def _check_rules(config: Config) -> None:
     for rule in read_rules(config):
         if rule.subscribe == "token":
             _log.warning("nobody can subscribe: tokens are not served yet", channels=rule.match)
+
+
+def _check_extensions(config: Config) -> None:
+    from node.bayeux.extensions.loading import find_factory  # noqa: PLC0415 - as for node.app
+
+    for name in config.extensions:
+        find_factory(name)
 
 
 def _raise_descriptor_limit() -> None:

@@ -20,6 +20,7 @@ class Relay(msgspec.Struct, frozen=True, array_like=True, tag=96):
     mark: bytes = b""  # what the client showed of its browser (`node.bayeux.binding`)
     transport: str = "long-polling"  # the label under which deliveries to it are counted
     name: str = ""  # the request's own: what the ids of its messages are made of, at every try
+    ack: int = 0  # without a body: the last batch that the client has got (`node.bayeux.acks`)
 
 
 class Relayed(msgspec.Struct, frozen=True, array_like=True, tag=97):

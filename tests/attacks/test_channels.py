@@ -86,7 +86,7 @@ async def test_a_service_channel_reaches_no_client(edge: Edge) -> None:
     reader = edge.client()
     for name in ("/service/x", "/service/*", "/service/**", "/service/inbox"):
         reader.ask("/meta/subscribe", subscription=name)
-    assert edge.client().ask("/service/x", data=1)["successful"] is False
+    assert edge.client().ask("/service/x", data=1)["successful"] is True  # as CometD says
     assert reader.fetch() == []
     assert edge.sessions.hub.topics == {}
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from dht.placement import Placement
+from node.bayeux.extensions.loading import load_pipeline
 from node.bayeux.http import named_session
 from node.bayeux.messages import decode_batch
 from node.bayeux.protocol import Protocol
@@ -134,17 +135,22 @@ class Client:
         self.edge = edge
         self.id = ""
         self.address = ""
+        self.ext: dict[str, Any] = {}  # of the handshake's reply
 
-    def handshake(self, socket: FakeSocket | None = None) -> Client:
+    def handshake(
+        self, socket: FakeSocket | None = None, ext: dict[str, Any] | None = None
+    ) -> Client:
         (reply,) = self.edge.request(
             {
                 "channel": "/meta/handshake",
                 "version": "1.0",
                 "supportedConnectionTypes": ["long-polling", "websocket"],
+                **({"ext": ext} if ext is not None else {}),
             },
             socket=socket,
         )
         assert reply["successful"], reply
+        self.ext = reply["ext"]
         self.id, self.address = reply["clientId"], reply["ext"]["address"]
         return self
 
@@ -189,11 +195,13 @@ class Edge:
         self.rules = Rules(parse_rules(rules), demo=self.config.demo)
         self.stats = Stats()
         self.cluster = LocalCluster()
+        self.pipeline = load_pipeline(self.config)
         self.sessions = Sessions(
             self.cluster,  # type: ignore[arg-type]
             self.config,
             self.stats,
             self.rules,
+            self.pipeline.finish,
         )
         self.cluster.sessions = self.sessions
         self.tags = TagPool(self.cluster.serving)
@@ -205,6 +213,7 @@ class Edge:
             self.tags,
             self.config,
             self.stats,
+            self.pipeline,
         )
 
     def client(self) -> Client:

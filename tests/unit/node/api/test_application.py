@@ -31,13 +31,14 @@ class FakeConnection:
 
 
 class Api:
-    def __init__(self, key: str | None = KEY, rules: str = "") -> None:
-        self.edge = Edge(api_key=key, rules=rules)
+    def __init__(self, key: str | None = KEY, rules: str = "", **settings: Any) -> None:
+        self.edge = Edge(api_key=key, rules=rules, **settings)
         self.application = Application(
             self.edge.cluster,  # type: ignore[arg-type]
             self.edge.config,
             self.edge.stats,
             self.edge.protocol.message_id,
+            self.edge.pipeline.deliver,
             self.edge.rules,
         )
 

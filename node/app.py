@@ -15,6 +15,7 @@ import trio
 
 from node.acceptor import OVERLOADED, Acceptor, open_listeners
 from node.api.application import Application
+from node.api.keys import read_keys
 from node.bayeux.event_source import EventSources, spread_return
 from node.bayeux.extensions.loading import load_pipeline
 from node.bayeux.http import HttpTransports
@@ -25,6 +26,7 @@ from node.bayeux.websocket import BayeuxWebSocket
 from node.channel_metrics import ChannelCollector
 from node.cluster.census import gone
 from node.cluster.driver import Cluster
+from node.config import ConfigError
 from node.connection import Lingering
 from node.http import HttpService, HttpSettings
 from node.http.origins import Origins
@@ -33,7 +35,7 @@ from node.process_watch import watch_collector
 from node.reactor import Reactor
 from node.router import Router, route_of
 from node.rules import Rules
-from node.rules_file import RulesError, read_rules
+from node.rules_file import read_rules
 from node.sse.handler import EventReaders
 from node.stats import Stats
 from node.tags import TagPool
@@ -75,6 +77,14 @@ class Node:
         self.protocol = Protocol(
             self.cluster, self.sessions, self.tags, config, self.stats, pipeline
         )
+        self.application = Application(
+            self.cluster,
+            self.stats,
+            self.protocol.message_id,
+            pipeline.deliver,
+            self.rules,
+            read_keys(config),
+        )
         self.relays = Relays(self.cluster, self.sessions, self.protocol, self.stats)
         self.reactor = Reactor(self.stats, self.sessions.hub.end_of_turn, config.max_partial_bytes)
         origins = Origins(config.allowed_origins)
@@ -91,14 +101,7 @@ class Node:
                 ),
                 BayeuxWebSocket(self.protocol, self.sessions, self.relays, self.stats, origins),
                 EventReaders(self.sessions, self.relays, self.tags, origins),
-                Application(
-                    self.cluster,
-                    config,
-                    self.stats,
-                    self.protocol.message_id,
-                    pipeline.deliver,
-                    self.rules,
-                ),
+                self.application,
                 self.sessions,
                 self.relays,
                 demo=config.demo,
@@ -182,18 +185,20 @@ class Node:
                 conn.close_with(CloseCode.SERVICE_RESTART, "this node is leaving")
 
     async def reload(self) -> None:
-        """Read the certificate and the channel rules again; what is no good changes nothing."""
+        """Read certificate, channel rules and API keys again; what is no good changes nothing."""
         if self.certificates is not None:
             await self.certificates.reload()
         try:
             rules = await trio.to_thread.run_sync(read_rules, self.config)
-        except RulesError as error:
-            log.warning("channel_rules_refused", error=str(error), using="those before")
+            keys = await trio.to_thread.run_sync(read_keys, self.config)
+        except ConfigError as error:
+            log.warning("settings_refused", error=str(error), using="those before")
             return
         self.rules.replace(rules)
         self.sessions.hub.rules_changed()
         self.reactor.wake()
-        log.info("channel_rules_loaded", rules=len(rules))
+        self.application.keys = keys
+        log.info("settings_loaded", channel_rules=len(rules), api_keys=len(keys))
 
     async def see_clients_off(self) -> None:
         """Wait, not long, until clients have read their last answer or close frame.

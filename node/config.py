@@ -83,6 +83,7 @@ class Config(BaseModel):
     tls_cert: Path | None = None  # PEM: the client listener's certificate and its chain
     tls_key: Path | None = None  # PEM, not encrypted
     api_key: str | None = Field(default=None, repr=False, min_length=1)
+    api_keys: Path | None = None  # TOML: several keys, with scopes
     workers: Annotated[int, Field(ge=1, le=256)] = 1
     reuse_port: bool = False  # several workers of one host share the client port
     channels: Path | None = None  # TOML: the channel rules
@@ -217,7 +218,8 @@ class Config(BaseModel):
     @property
     def reloads(self) -> bool:
         """Whether there is something to read again on SIGHUP."""
-        return self.tls_cert is not None or self.channels is not None
+        files = (self.tls_cert, self.channels, self.api_keys)
+        return any(file is not None for file in files)
 
     def peer_address(self, bound_port: int | None = None) -> str:
         """HOST:PORT that other nodes dial. `bound_port`: what the kernel chose for port 0."""
@@ -233,17 +235,14 @@ class Config(BaseModel):
             host = parse_endpoint(self.peer_address(), default_port=PEER_PORT).host
         return str(Endpoint(host, bound_port or self.client.port))
 
-    def secret_file_warning(self) -> str | None:
-        """What is wrong with who may read the secret file, if anything."""
-        if self.cluster_secret_file is None:
-            return None
-        mode = stat.S_IMODE(self.cluster_secret_file.stat().st_mode)
-        if mode & 0o077 == 0:
-            return None
-        return (
-            f"{self.cluster_secret_file} can be read by others (mode {mode:03o}):"
-            f" chmod 600 {self.cluster_secret_file}"
-        )
+    def file_warnings(self) -> list[str]:
+        """What is wrong with who may read the files that hold secrets, if anything."""
+        warnings = []
+        for file in (self.cluster_secret_file, self.api_keys):
+            mode = stat.S_IMODE(file.stat().st_mode) if file is not None and file.exists() else 0
+            if mode & 0o077:
+                warnings.append(f"{file} can be read by others (mode {mode:03o}): chmod 600 {file}")
+        return warnings
 
 
 def _secret_wanted(why: str) -> str:

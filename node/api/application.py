@@ -6,19 +6,20 @@ A publish that was not committed is never answered 200.
 
 from __future__ import annotations
 
-import hmac
 import time
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import parse_qs
 
 import msgspec
 
 from dht.ids import slot_of
+from node.api.keys import ApiKey, ApiKeys, Scope
 from node.api.requests import (
     MAX_COMMANDS,
     MAX_ID_LENGTH,
     BadRequestError,
+    Command,
     Commands,
     Publish,
     SendTo,
@@ -36,9 +37,10 @@ if TYPE_CHECKING:
 
     from dht.ids import NodeId
     from node.cluster.driver import Cluster
-    from node.config import Config
     from node.http import Head, HttpConnection
     from node.stats import Stats
+
+    _Call: TypeAlias = Callable[[HttpConnection, Head, bytes, ApiKey], None]
 
 _encode = msgspec.json.encode
 
@@ -68,57 +70,66 @@ def refusal_of(failed: Failed) -> Refusal:
             return Refusal(500, other, "the cluster refused")
 
 
+def _out_of_scope(scope: Scope) -> Refusal:
+    return Refusal(403, "forbidden", f"this API key has no {scope.value} scope")
+
+
 class Application:
     """Handles `/api/…`."""
 
     def __init__(
         self,
         cluster: Cluster,
-        config: Config,
         stats: Stats,
         message_id: Callable[[], str],
         deliver: Callable[[str, msgspec.Raw, str], bytes | Veto],
         rules: Rules | None = None,
+        keys: ApiKeys | None = None,
     ) -> None:
         """`deliver` as in `node.bayeux.extensions.pipeline.Pipeline`."""
         self._rules = rules or Rules()
         self._cluster = cluster
-        self._key = config.api_key.encode() if config.api_key else None
+        self.keys = ApiKeys() if keys is None else keys
         self._stats = stats
         self._message_id = message_id
         self._deliver = deliver
-        self._calls: dict[tuple[str, str], Callable[[HttpConnection, Head, bytes], None]] = {
-            ("POST", "/api/publish"): self._publish,
-            ("POST", "/api/send"): self._send,
-            ("POST", "/api/batch"): self._batch,
-            ("GET", "/api/locate"): self._locate,
-            ("GET", "/api/ring"): self._ring,
+        self._calls: dict[str, tuple[str, Scope | None, _Call]] = {
+            "/api/publish": ("POST", Scope.PUBLISH, self._publish),
+            "/api/send": ("POST", Scope.SEND, self._send),
+            "/api/batch": ("POST", None, self._batch),  # each command wants its own scope
+            "/api/locate": ("GET", Scope.READ, self._locate),
+            "/api/ring": ("GET", Scope.READ, self._ring),
         }
-        self._paths = {path: method for method, path in self._calls}
 
     def handle(self, conn: HttpConnection, head: Head, body: bytes) -> None:
-        refusal = self._check(head)
-        if refusal is not None:
-            self._refuse(conn, refusal)
+        """Answer a call. Whoever has no key is told nothing but that, and which calls there are."""
+        call = self._calls.get(head.path)
+        if call is None:
+            self._refuse(conn, Refusal(404, "not_found", f"no such call: {head.path[:128]}"))
             return
-        try:
-            self._calls[head.method, head.path](conn, head, body)
-        except BadRequestError as error:
-            self._refuse(conn, Refusal(400, "bad_request", str(error)))
+        method, scope, run = call
+        key = self._key_of(head)
+        if isinstance(key, Refusal):
+            self._refuse(conn, key)
+        elif head.method != method:
+            self._refuse(conn, Refusal(405, "bad_request", f"use {method}"))
+        elif scope is not None and scope not in key.scopes:
+            self._refuse(conn, _out_of_scope(scope))
+        else:
+            try:
+                run(conn, head, body, key)
+            except BadRequestError as error:
+                self._refuse(conn, Refusal(400, "bad_request", str(error)))
 
-    def _check(self, head: Head) -> Refusal | None:
-        method = self._paths.get(head.path)
-        if method is None:
-            return Refusal(404, "not_found", f"no such call: {head.path}")
-        if self._key is None:
+    def _key_of(self, head: Head) -> ApiKey | Refusal:
+        if not self.keys:
             return Refusal(401, "unauthorized", "this node has no API key: start it with --api-key")
         scheme, _, token = head.authorization.partition(" ")
         given = token.strip() if scheme.lower() == "bearer" else head.api_key
-        if not hmac.compare_digest(given.encode(), self._key):
+        key = self.keys.find(given)
+        if key is None:
             return Refusal(401, "unauthorized", "send Authorization: Bearer <api key>")
-        if head.method != method:
-            return Refusal(405, "bad_request", f"use {method}")
-        return None
+        return key
 
     def _refuse(self, conn: HttpConnection, refusal: Refusal) -> None:
         self._stats.refused[refusal.code] += 1
@@ -133,11 +144,11 @@ class Application:
 
     # -- messages -------------------------------------------------------------------
 
-    def _publish(self, conn: HttpConnection, _head: Head, body: bytes) -> None:
-        self._do_publish(decode(body, Publish), lambda result: self._answer(conn, result))
+    def _publish(self, conn: HttpConnection, _head: Head, body: bytes, key: ApiKey) -> None:
+        self._do_publish(decode(body, Publish), key, lambda result: self._answer(conn, result))
 
-    def _send(self, conn: HttpConnection, _head: Head, body: bytes) -> None:
-        self._do_send(decode(body, SendTo), lambda result: self._answer(conn, result))
+    def _send(self, conn: HttpConnection, _head: Head, body: bytes, key: ApiKey) -> None:
+        self._do_send(decode(body, SendTo), key, lambda result: self._answer(conn, result))
 
     def _answer(self, conn: HttpConnection, result: dict[str, Any] | Refusal) -> None:
         if isinstance(result, Refusal):
@@ -145,7 +156,7 @@ class Application:
         else:
             conn.respond_json(_encode(result))
 
-    def _batch(self, conn: HttpConnection, _head: Head, body: bytes) -> None:
+    def _batch(self, conn: HttpConnection, _head: Head, body: bytes, key: ApiKey) -> None:
         commands = decode(body, Commands).commands
         if len(commands) > MAX_COMMANDS:
             raise BadRequestError(f"at most {MAX_COMMANDS} commands in a batch")
@@ -166,16 +177,25 @@ class Application:
             return keep_one
 
         for index, command in enumerate(commands):
-            if command.publish is not None and command.send is None:
-                self._do_publish(command.publish, keep(index))
-            elif command.send is not None and command.publish is None:
-                self._do_send(command.send, keep(index))
-            else:
-                keep(index)(Refusal(400, "bad_request", "a command is one publish or one send"))
+            self._do(command, key, keep(index))
         arrived()
 
+    def _do(
+        self, command: Command, key: ApiKey, on_done: Callable[[dict[str, Any] | Refusal], None]
+    ) -> None:
+        """One command of a batch, if `key` may."""
+        publish, send = command.publish, command.send
+        if (publish is None) == (send is None):
+            on_done(Refusal(400, "bad_request", "a command is one publish or one send"))
+        elif publish is not None and Scope.PUBLISH in key.scopes:
+            self._do_publish(publish, key, on_done)
+        elif send is not None and Scope.SEND in key.scopes:
+            self._do_send(send, key, on_done)
+        else:
+            on_done(_out_of_scope(Scope.SEND if send is not None else Scope.PUBLISH))
+
     def _do_publish(
-        self, publish: Publish, on_done: Callable[[dict[str, Any] | Refusal], None]
+        self, publish: Publish, key: ApiKey, on_done: Callable[[dict[str, Any] | Refusal], None]
     ) -> None:
         if kind_of(publish.channel) is not Kind.BROADCAST:
             on_done(Refusal(400, "bad_request", f"not a broadcast channel: {publish.channel!r}"))
@@ -190,9 +210,11 @@ class Application:
             cursor = result.cursor
             return {"channel": publish.channel, "epoch": cursor.epoch, "offset": cursor.offset}
 
-        self._append(publish.channel, publish.channel, publish, answer, on_done)
+        self._append(publish.channel, publish.channel, publish, key, answer, on_done)
 
-    def _do_send(self, send: SendTo, on_done: Callable[[dict[str, Any] | Refusal], None]) -> None:
+    def _do_send(
+        self, send: SendTo, key: ApiKey, on_done: Callable[[dict[str, Any] | Refusal], None]
+    ) -> None:
         address = address_for(send.session)
         if address is None:
             on_done(Refusal(404, Code.UNKNOWN_SESSION, "not a session id or address"))
@@ -210,13 +232,14 @@ class Application:
                 "connected": connected,
             }
 
-        self._append(address, send.channel, send, answer, on_done)
+        self._append(address, send.channel, send, key, answer, on_done)
 
     def _append(
         self,
         topic: str,
         channel: str,
         asked: Publish | SendTo,
+        key: ApiKey,
         answer: Callable[[Appended], dict[str, Any]],
         on_done: Callable[[dict[str, Any] | Refusal], None],
     ) -> None:
@@ -224,8 +247,8 @@ class Application:
             on_done(Refusal(400, "bad_request", f"id is over {MAX_ID_LENGTH} characters"))
             return
         shown = asked.id or self._message_id()
-        # An application's ids and those that nodes make are two name spaces.
-        message_id = f"api:{asked.id}" if asked.id else shown
+        # Each key's ids, and those that nodes make, are name spaces of their own.
+        message_id = f"{key.name}:{asked.id}" if asked.id else shown
         started = time.perf_counter()
 
         def done(result: Appended | Failed) -> None:
@@ -244,7 +267,7 @@ class Application:
 
     # -- the ring ---------------------------------------------------------------------
 
-    def _locate(self, conn: HttpConnection, head: Head, _body: bytes) -> None:
+    def _locate(self, conn: HttpConnection, head: Head, _body: bytes, _key: ApiKey) -> None:
         query = parse_qs(head.query)
         names = query.get("session", []) + query.get("channel", [])
         if len(names) != 1:
@@ -269,7 +292,7 @@ class Application:
             raise AssertionError("placement named a node that its view does not list")
         return {"id": node.hex(), "client": member.client, "peer": member.peer}
 
-    def _ring(self, conn: HttpConnection, _head: Head, _body: bytes) -> None:
+    def _ring(self, conn: HttpConnection, _head: Head, _body: bytes, _key: ApiKey) -> None:
         placement, view = self._cluster.placement, self._cluster.view
         if placement is None or view is None:
             self._refuse(conn, refusal_of(Failed(0, Code.UNAVAILABLE)))

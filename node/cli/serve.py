@@ -51,6 +51,9 @@ def serve(
     api_key: Annotated[
         str | None, _option("api-key", "Clients", "Opens /api to who shows it; closed without.")
     ] = None,
+    api_keys: Annotated[
+        str | None, _option("api-keys", "Clients", "A TOML file of keys with scopes [none].")
+    ] = None,
     demo: Annotated[
         bool | None, _option("demo/--no-demo", "Clients", "Serve the demo page at / [no].")
     ] = None,
@@ -185,11 +188,12 @@ def serve(
 
 def _run_node(config: Config) -> None:
     configure_logging(config.log_level, config.log_format, client=str(config.client))
-    _warn_of_secret_file(config)
+    _warn_of_files(config)
     _check_listeners(config)
     _check_certificate(config)
     _check_rules(config)
     _check_extensions(config)
+    _check_keys(config)
     _raise_descriptor_limit()
     from node.app import serve as serve_node  # noqa: PLC0415 - other commands need none of it
 
@@ -198,10 +202,11 @@ def _run_node(config: Config) -> None:
 
 def _run_workers(config: Config, flags: Mapping[str, object], file: Path | None) -> int:
     configure_logging(config.log_level, config.log_format)
-    _warn_of_secret_file(config)
+    _warn_of_files(config)
     _check_certificate(config)
     _check_rules(config)
     _check_extensions(config)
+    _check_keys(config)
     plans, environ = plan_workers(config, flags, file)
     launcher = Launcher(
         plans,
@@ -213,10 +218,9 @@ def _run_workers(config: Config, flags: Mapping[str, object], file: Path | None)
     return trio.run(launcher.run)
 
 
-def _warn_of_secret_file(config: Config) -> None:
-    warning = config.secret_file_warning()
-    if warning is not None:
-        _log.warning("cluster secret is not private", advice=warning)
+def _warn_of_files(config: Config) -> None:
+    for warning in config.file_warnings():
+        _log.warning("a secret is not private", advice=warning)
 
 
 def _check_listeners(config: Config) -> None:
@@ -234,6 +238,12 @@ def _check_certificate(config: Config) -> None:
         except CertificateError as error:
             msg = f"--tls-cert, --tls-key: {error}"
             raise ConfigError(msg) from None
+
+
+def _check_keys(config: Config) -> None:
+    from node.api.keys import read_keys  # noqa: PLC0415 - as for node.app
+
+    read_keys(config)
 
 
 def _check_rules(config: Config) -> None:

@@ -93,7 +93,7 @@ def test_new_rules_are_taken_up_and_wrong_ones_are_not(ruled: ClusterProcess, ru
             wait_until(may_publish, 5, "the new rules")
             rules.write_text(RULES.replace('"api"', '"everybody"'))
             node.signal(signal.SIGHUP)
-            refused = "channel_rules_refused"
+            refused = "settings_refused"
             wait_until(lambda: refused in node.log.read_text(), 5, "the refusal")
             assert may_publish()
         finally:

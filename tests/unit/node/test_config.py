@@ -217,7 +217,7 @@ def test_the_file_may_hold_two_for_rotation(tmp_path: Path) -> None:
     file = write(tmp_path / "s", f"{SECRET}-new\n{SECRET}-old\n")
     config = load_config({"cluster_secret_file": str(file), "join": "a"})
     assert config.secrets == (f"{SECRET}-new".encode(), f"{SECRET}-old".encode())
-    assert config.secret_file_warning() is None
+    assert config.file_warnings() == []
 
 
 def test_the_nearer_source_of_a_secret_wins(
@@ -242,8 +242,7 @@ def test_secrets_that_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_a_secret_file_open_to_others_is_warned_of(tmp_path: Path) -> None:
     file = write(tmp_path / "s", SECRET)
     file.chmod(0o644)
-    warning = load_config({"cluster_secret_file": file}).secret_file_warning()
-    assert warning is not None
+    (warning,) = load_config({"cluster_secret_file": file}).file_warnings()
     assert "chmod 600" in warning
 
 

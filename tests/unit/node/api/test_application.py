@@ -9,6 +9,7 @@ import pytest
 
 from local_edge import Edge
 from node.api.application import Application
+from node.api.keys import ApiKey, ApiKeys, Scope, digest_of, read_keys
 from node.http.head import Head, Shape
 
 KEY = "sesame"
@@ -35,11 +36,11 @@ class Api:
         self.edge = Edge(api_key=key, rules=rules, **settings)
         self.application = Application(
             self.edge.cluster,  # type: ignore[arg-type]
-            self.edge.config,
             self.edge.stats,
             self.edge.protocol.message_id,
             self.edge.pipeline.deliver,
             self.edge.rules,
+            read_keys(self.edge.config),
         )
 
     def call(
@@ -242,3 +243,64 @@ async def test_the_application_is_held_to_the_rules_too() -> None:
     assert api.call("/api/publish", {"channel": "/a", "data": 1}).status == 200
     conn = api.call("/api/publish", {"channel": "/b", "data": 1})
     assert (conn.status, conn.body["error"]["code"]) == (403, "forbidden")
+
+
+# -- scopes ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def scoped(api: Api) -> Api:
+    """Keys of one scope each, named and written like it."""
+    api.application.keys = ApiKeys(
+        ApiKey(scope.value, digest_of(scope.value), frozenset({scope})) for scope in Scope
+    )
+    return api
+
+
+CALLS = {
+    Scope.PUBLISH: ("POST", "/api/publish", {"channel": "/a", "data": 1}),
+    Scope.SEND: ("POST", "/api/send", {"session": "abcde." + "A" * 20, "data": 1}),
+    Scope.READ: ("GET", "/api/ring", b""),
+}
+
+
+@pytest.mark.parametrize("scope", Scope)
+@pytest.mark.parametrize("held", Scope)
+async def test_a_key_opens_what_its_scopes_name(scoped: Api, scope: Scope, held: Scope) -> None:
+    method, path, body = CALLS[scope]
+    answer = scoped.call(path, body, method=method, authorization=f"Bearer {held.value}")
+    if held is scope:
+        assert answer.status in {200, 404}  # (nobody has the address)
+    else:
+        assert answer.status == 403
+        assert answer.body["error"]["code"] == "forbidden"
+        assert scope.value in answer.body["error"]["message"]
+        assert scoped.edge.stats.refused["forbidden"] == 1
+
+
+async def test_in_a_batch_every_command_wants_its_scope(scoped: Api) -> None:
+    commands = [
+        {"publish": {"channel": "/a", "data": 1}},
+        {"send": {"session": "abcde." + "A" * 20, "data": 1}},
+    ]
+    body = {"commands": commands}
+    answer = scoped.call("/api/batch", body, authorization="Bearer publish")
+    published, sent = answer.body["replies"]
+    assert published["offset"] == 1
+    assert sent["error"]["code"] == "forbidden"
+
+
+async def test_one_key_s_message_ids_are_not_another_s(api: Api) -> None:
+    api.application.keys = ApiKeys(ApiKey(name, digest_of(name)) for name in ("one", "two"))
+    body = {"channel": "/a", "data": 1, "id": "x"}
+    offsets = [
+        api.call("/api/publish", body, authorization=f"Bearer {name}").body["offset"]
+        for name in ("one", "two", "one")
+    ]
+    assert offsets == [1, 2, 1]
+
+
+async def test_a_key_that_was_taken_away_opens_nothing(api: Api) -> None:
+    assert api.call("/api/ring", b"", method="GET").status == 200
+    api.application.keys = ApiKeys()
+    assert api.call("/api/ring", b"", method="GET").status == 401

@@ -147,3 +147,16 @@ time.sleep(30)
         assert orphan.stdout.readline() == b"watching\n"
         orphan.stdin.close()
         assert orphan.wait(10) == (1 if deaf else -signal.SIGTERM)
+
+
+def test_keys_that_will_not_do_are_told_before_anything_starts(
+    served: list[Config], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "keys.toml"
+    file.write_text('[[key]]\nname="a"\nkey="short"\n')
+    file.chmod(0o600)
+    for more in ([], ["--workers", "2"]):
+        assert main(["serve", *listeners(), "--api-keys", str(file), *more]) == 2
+        told = capsys.readouterr().err
+        assert "key 1 (a): a key has 16 characters or more" in told
+    assert served == []

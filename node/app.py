@@ -36,6 +36,7 @@ from node.reactor import Reactor
 from node.router import Router, route_of
 from node.rules import Rules
 from node.rules_file import read_rules
+from node.shedding import PERIOD
 from node.sse.handler import EventReaders
 from node.stats import Stats
 from node.tags import TagPool
@@ -162,6 +163,21 @@ class Node:
             if self.sessions.hub.flush_lazy(trio.current_time()):
                 self.reactor.wake()
 
+    async def watch_load(self) -> None:
+        """Look at how late the loop is, and put off what can wait."""
+        shedding, stats = self.sessions.shedding, self.stats
+        while True:
+            await trio.sleep(PERIOD)
+            lag, stats.recent_lag = stats.recent_lag, 0.0
+            if shedding.observe(lag, trio.current_time()):
+                stats.shed_interval = shedding.interval
+                log.warning(
+                    "load_shedding",
+                    lag=round(lag, 3),
+                    interval=shedding.interval,
+                    refusing=shedding.refusing,
+                )
+
     async def tell_positions(self) -> None:
         while True:
             await trio.sleep(POSITIONS_EVERY)
@@ -235,6 +251,7 @@ async def serve(config: Config) -> None:
         nursery.start_soon(node.sessions.wheel.run)
         nursery.start_soon(node.tell_consumed)
         nursery.start_soon(node.tell_positions)
+        nursery.start_soon(node.watch_load)
         nursery.start_soon(watch_collector, node.stats)
         if node.certificates is not None:
             nursery.start_soon(node.certificates.watch)

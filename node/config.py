@@ -100,6 +100,10 @@ class Config(BaseModel):
     max_partial_bytes: Annotated[ByteSize, Field(ge=64 << 20)] = ByteSize(256 << 20)  # unfinished
     websocket_deflate: bool = False  # agree to permessage-deflate
     max_sessions: Annotated[int, Field(ge=1)] = 1_000_000
+    shed_lag: Seconds = 1.0  # the loop's lag past which polls are put off; 0: never
+    shed_polls: Annotated[int, Field(ge=0)] = 0  # polls held at once; 0: no limit of its own
+    shed_interval: Annotated[Seconds, Field(ge=1)] = 30.0  # the longest that clients are put off
+    refuse_lag: Seconds = 5.0  # the loop's lag past which new sessions are refused; 0: never
     max_lazy_timeout: Annotated[Seconds, Field(gt=0)] = 5.0  # lazy messages wait at most this long
     extensions: Annotated[tuple[str, ...], NoDecode] = ("ack", "timesync", "binary")  # in order
     activity: Literal["client", "client-server"] = "client"  # whose messages count (`activity`)

@@ -353,6 +353,7 @@ class Hub:
         body = b"[%b,%b]" % (joined, reply) if joined else b"[%b]" % reply
         poll, session.poll, session.connect_id = session.poll, None, None
         if poll is not None:
+            self._stats.held_polls -= poll.transport != "websocket"
             poll.respond_json(body)
         elif session.stream is not None and session.stream.transport == "websocket":
             session.stream.send_text(body)

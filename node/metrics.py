@@ -122,6 +122,17 @@ def _client_side(stats: Stats) -> Iterator[Metric]:
     yield _counters("refused", "Requests refused, by error code", "code", stats.refused)
     lag, stats.loop_lag = stats.loop_lag, 0.0
     yield _gauge("loop_lag_seconds", "How late the loop was, at worst, since the last scrape", lag)
+    wait, stats.event_wait = stats.event_wait, 0.0
+    yield _gauge(
+        "event_wait_seconds", "How long a ready socket waited, at worst, since the last scrape",
+        wait,
+    )  # fmt: skip
+    yield _gauge("held_polls", "Long polls that are held", stats.held_polls)
+    yield _gauge(
+        "shed_interval_seconds", "Pause between polls that load makes us ask for",
+        stats.shed_interval,
+    )  # fmt: skip
+    yield _counter("polls_put_off", "Polls answered at once because of load", stats.put_off)
 
 
 def _publishing(stats: Stats) -> Iterator[Metric]:

@@ -72,6 +72,7 @@ class Reactor:
         self._hand = 0  # where in the table the sweep goes on
         self._woken = False
         self._asleep = False
+        self._sounded = 0.0  # when the bell was rung behind what is ready; 0.0: it was not
 
     # -- from anywhere in the trio thread -------------------------------------------
 
@@ -192,6 +193,9 @@ class Reactor:
         for fd, mask in events:
             if fd == self._bell:
                 os.eventfd_read(fd)
+                if self._sounded:
+                    self.stats.note_wait(perf_counter() - self._sounded)
+                    self._sounded = 0.0
                 continue
             conn = table[fd]
             if conn is None:
@@ -264,11 +268,24 @@ class Reactor:
         while True:
             await trio.sleep_until(due)
             now = trio.current_time()
-            self.stats.loop_lag = max(self.stats.loop_lag, now - due)
+            self.stats.note_lag(now - due)
+            self._sound()
             self.clock = int(now)
             self._pass_deadlines(now)
             self._sweep()
             due = now + TICK
+
+    def _sound(self) -> None:
+        """Find out how long what is ready waits for its turn.
+
+        Timers do not tell: they run between slices, however much is ready. The
+        bell does: the kernel lists it behind the sockets that were ready before.
+        """
+        if self._sounded:
+            self.stats.note_wait(perf_counter() - self._sounded)
+        elif not self._asleep:
+            self._sounded = perf_counter()
+            os.eventfd_write(self._bell, 1)
 
     def _pass_deadlines(self, now: float) -> None:
         late = [conn for conn, deadline in self._deadlines.items() if deadline <= now]

@@ -91,7 +91,7 @@ class Router:
 
     @staticmethod
     def _put_off(conn: HttpConnection) -> None:
-        conn.respond(503, _NOT_IN_RING, headers=(("Retry-After", "1"),))
+        conn.respond(503, _NOT_IN_RING)
 
     def _page(self, conn: HttpConnection, head: Head) -> None:
         found = asset(head.path) if self._demo else None

@@ -67,12 +67,27 @@ class Stats:
         self.sessions_swept = 0
         self.relays_refused = 0  # requests held for their session's edge, and given up
         self.loop_lag = 0.0  # seconds, worst since the last scrape
+        self.event_wait = 0.0  # seconds, worst since the last scrape
+        self.recent_lag = 0.0  # seconds, the worse of both since the load was last looked at
+        self.held_polls = 0  # now
+        self.put_off = 0  # polls answered at once because of load
+        self.shed_interval = 0.0  # seconds that clients are told to wait because of load
         self.delivery_seconds = Buckets(SECONDS)
         self.append_commit_seconds = Buckets(SECONDS)
         self.takeover_seconds = Buckets(SECONDS)  # from a view to serving all slots it brought
         self.link_rtt_seconds = Buckets(SECONDS)
         self.group_hops = Buckets(HOPS)
         self.direct_hops = Buckets(HOPS)
+
+    def note_lag(self, seconds: float) -> None:
+        """A timer ran so much later than it was due."""
+        self.loop_lag = max(self.loop_lag, seconds)
+        self.recent_lag = max(self.recent_lag, seconds)
+
+    def note_wait(self, seconds: float) -> None:
+        """A socket that was ready was served so much later."""
+        self.event_wait = max(self.event_wait, seconds)
+        self.recent_lag = max(self.recent_lag, seconds)
 
     def note_published(self, topic: str) -> None:
         """An entry of `topic` that this node accepted has been committed."""

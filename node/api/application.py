@@ -136,8 +136,6 @@ class Application:
         headers: tuple[tuple[str, str], ...] = ()
         if refusal.status == HTTPStatus.UNAUTHORIZED:
             headers = (("WWW-Authenticate", "Bearer"),)
-        elif refusal.status == HTTPStatus.SERVICE_UNAVAILABLE:
-            headers = (("Retry-After", "1"),)
         elif refusal.status == HTTPStatus.METHOD_NOT_ALLOWED:
             headers = (("Allow", refusal.message.removeprefix("use ")),)
         conn.respond(refusal.status, _encode(refusal.body()), headers=headers)

@@ -14,9 +14,12 @@ RETRY: Final = b'{"reconnect":"retry","interval":1000}'
 STOP: Final = b'{"reconnect":"none"}'
 
 
-def advice(config: Config, *, surplus: bool = False) -> bytes:
-    """JSON. `surplus`: for a session whose browser has another one polling already."""
-    interval = config.multi_session_interval if surplus else config.interval
+def advice(config: Config, *, surplus: bool = False, pause: float = 0.0) -> bytes:
+    """JSON. `surplus`: for a session whose browser has another one polling already.
+
+    `pause`: seconds that load makes the client wait between polls, at least.
+    """
+    interval = max(pause, config.multi_session_interval if surplus else config.interval)
     told: dict[str, Any] = {
         "reconnect": "retry",
         "interval": int(interval * 1000),

@@ -8,6 +8,7 @@ Publishes run side by side.
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from node.bayeux.messages import array
@@ -49,6 +50,7 @@ class Batch:
         "poll",
         "replies",
         "session",
+        "status",
         "stream",
     )
 
@@ -79,6 +81,7 @@ class Batch:
         self.name = name
         self.replies: list[bytes | None] = [None] * len(messages)
         self.exchanges: dict[int, Exchange] = NOTHING  # by index, where extensions take part
+        self.status = 200  # of the HTTP response
         self.held = False  # the request became a held poll: somebody else answers it
         self._complete: Callable[[Exchange, bytes], bytes] | None = None
         self._dispatch = dispatch
@@ -162,4 +165,7 @@ class Batch:
                 joined = self._at_once(session, self.poll.transport)
                 if joined:
                     replies.append(joined)
-            self.poll.respond_json(array(replies))
+            if self.status == HTTPStatus.OK:
+                self.poll.respond_json(array(replies))
+            else:
+                self.poll.respond(self.status, array(replies))

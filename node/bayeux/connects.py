@@ -17,6 +17,7 @@ from node.bayeux.binding import names_browser
 from node.bayeux.extensions.pipeline import added
 from node.bayeux.messages import ClientMessage, connect_reply
 from node.hub import Hub
+from node.shedding import Shedding
 from node.timers import Timed, TimerWheel
 from node.websocket import CloseCode
 
@@ -75,6 +76,7 @@ class Connects(ABC):
         self._browsers: dict[bytes, Session] = {}  # the one whose polls are held, by binding
         self._advice = advice(config)
         self._surplus_advice = advice(config, surplus=True)
+        self.shedding = Shedding(config)
         self.wheel = TimerWheel(self._expired)
         self.hub = Hub(
             cluster,
@@ -114,15 +116,20 @@ class Connects(ABC):
         transport = poll.transport if poll is not None else ""
         joined = b"" if session.stream is not None else self.hub.pending(session, transport)
         surplus = bool(timeout) and batch.stream is None and self._surplus(session)
-        if surplus or joined or session.gaps or not timeout:
+        pause = 0.0
+        if timeout and batch.stream is None:
+            pause = self.shedding.pause(session.address, self._stats.held_polls)
+        if surplus or pause or joined or session.gaps or not timeout:
             if session.stream is None:
                 joined = self.hub.lazy.join(session, transport, joined)
-            fields = self._connect_fields(session, surplus=surplus)
-            self._await_client(session, self._interval(message, surplus=surplus))
+            self._stats.put_off += pause > 0
+            fields = self._connect_fields(session, surplus=surplus, pause=pause)
+            self._await_client(session, max(pause, self._interval(message, surplus=surplus)))
             reply = connect_reply(bytes(message.id), fields)
             return b"%b,%b" % (joined, reply) if joined else reply
         session.connect_id = bytes(message.id)
         session.poll = poll
+        self._stats.held_polls += transport != "websocket"
         self.wheel.arm(session, trio.current_time() + timeout)
         return None
 
@@ -212,10 +219,20 @@ class Connects(ABC):
         self.hub.lazy.follow(session)
         self._await_client(session, interval)
 
-    def _connect_fields(self, session: Session, *, surplus: bool = False) -> bytes:
-        """What a connect reply says beside its id: advice that is due, and gaps."""
+    def _connect_fields(
+        self, session: Session, *, surplus: bool = False, pause: float | None = None
+    ) -> bytes:
+        """What a connect reply says beside its id: advice that is due, and gaps.
+
+        `pause`: seconds that load makes the client wait; None: as long as the loop is late.
+        """
         fields = b""
-        if surplus or session.advise:
+        if pause is None:
+            pause = self._pause(session)
+        if pause:
+            fields = b',"advice":' + advice(self._config, surplus=surplus, pause=pause)
+            session.advise = True  # once the load is gone, it is told so
+        elif surplus or session.advise:
             fields = b',"advice":' + (self._surplus_advice if surplus else self._advice)
             session.advise = surplus  # once it is alone, it is told so
         exchange, session.exchange = session.exchange, None
@@ -231,11 +248,18 @@ class Connects(ABC):
             fields += added({}, ext)
         return fields
 
+    def _pause(self, session: Session) -> float:
+        """Seconds that a late loop makes the client wait between polls; streams cost nothing."""
+        if session.carrier is not None:
+            return 0.0
+        return self.shedding.pause(session.address, 0)
+
     def _supersede(self, session: Session) -> None:
         """A newer connect ends an older one; what is undelivered goes to the newer."""
         poll, connect_id = session.poll, session.connect_id
         session.poll = session.connect_id = None
         if poll is not None:
+            self._stats.held_polls -= poll.transport != "websocket"
             poll.respond(_SUPERSEDED, b"")
             return
         stream = session.stream
@@ -257,6 +281,7 @@ class Connects(ABC):
         """A socket is gone; the session waits `max_interval` for its client."""
         if session.poll is connection:
             session.poll = session.connect_id = None
+            self._stats.held_polls -= 1  # (a connect on a WebSocket is none)
         elif session.acks is not None and session.acks.socket is connection:
             session.acks.socket = None
             if not isinstance(session.poll, SocketPoll):
@@ -278,7 +303,9 @@ class Connects(ABC):
         if stream is not None and stream.transport == "sse":
             self.wheel.disarm(session)  # its client is there as long as the stream is
             return
-        silence = self._config.interval if interval is None else interval
+        silence = interval
+        if silence is None:
+            silence = max(self._config.interval, self._pause(session))
         self.wheel.arm(session, trio.current_time() + silence + self._config.max_interval)
 
     def _forget_browser(self, session: Session) -> None:

@@ -91,7 +91,7 @@ class EventSources:
         conn = visit.conn
         conn.owner = None
         if isinstance(result, Failed) and result.code != Code.UNKNOWN_SESSION:
-            conn.respond(503, _UNAVAILABLE, headers=(("Retry-After", "1"),))
+            conn.respond(503, _UNAVAILABLE)
         elif isinstance(result, Failed) or not admits(result.binding, mark):
             conn.respond(404, _UNKNOWN)
         else:

@@ -202,6 +202,7 @@ class Protocol:
             self._fail(batch, index, message, 400, "", "version missing")
             return
         if self._sessions.full:
+            batch.status = 503  # proxies and clients that never heard of Bayeux understand that too
             self._fail(batch, index, message, 503, "", "too many sessions, retry")
             return
         secret = self._tags.mint()

@@ -57,7 +57,8 @@ class Sessions(Connects):
 
     @property
     def full(self) -> bool:
-        return len(self._by_address) >= self._config.max_sessions
+        """New sessions are refused: there are too many, or the node is far too busy."""
+        return self.shedding.refusing or len(self._by_address) >= self._config.max_sessions
 
     def all(self) -> list[Session]:
         return list(self._by_address.values())
@@ -105,6 +106,7 @@ class Sessions(Connects):
         self._by_address.pop(session.address, None)
         self._stats.sessions = len(self._by_address)
         if poll is not None:
+            self._stats.held_polls -= poll.transport != "websocket"
             poll.respond(_SUPERSEDED, b"")
         if stream is not None:
             let_go(stream)

@@ -89,6 +89,18 @@ def serve(
     max_sessions: Annotated[
         str | None, _option("max-sessions", "Clients", "Sessions on this node [1000000].")
     ] = None,
+    shed_lag: Annotated[
+        str | None, _option("shed-lag", "Clients", "Loop lag past which polls are put off [1].")
+    ] = None,
+    shed_polls: Annotated[
+        str | None, _option("shed-polls", "Clients", "Polls held at most; 0: no limit [0].")
+    ] = None,
+    shed_interval: Annotated[
+        str | None, _option("shed-interval", "Clients", "Longest put-off between polls [30].")
+    ] = None,
+    refuse_lag: Annotated[
+        str | None, _option("refuse-lag", "Clients", "Loop lag past which none is let in [5].")
+    ] = None,
     max_lazy_timeout: Annotated[
         str | None,
         _option("max-lazy-timeout", "Clients", "Seconds that lazy messages may wait [5]."),

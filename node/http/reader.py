@@ -246,8 +246,7 @@ class RequestReader(Connection):
 
 
 def _overloaded() -> RemoteProtocolError:
-    headers = (("Retry-After", "1"),)
-    return RemoteProtocolError("too much is being received, retry", 503, "unavailable", headers)
+    return RemoteProtocolError("too much is being received, retry", 503, "unavailable")
 
 
 def _too_large(limit: int) -> RemoteProtocolError:

@@ -22,6 +22,7 @@ LAST_CHUNK: Final = b"0\r\n\r\n"
 _NAME: Final = re.compile(r"[-!#$%&'*+.^_`|~0-9a-zA-Z]+")
 _VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _BODILESS: Final = frozenset({204, 304})
+_RETRY_AFTER: Final = "Retry-After"
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -38,10 +39,12 @@ def json_response(body: bytes) -> bytes:
 
 
 def response(status: int, body: bytes, content_type: str = JSON, headers: Headers = ()) -> bytes:
-    """A whole response.
+    """A whole response. One that says "not now" (503) says when, if `headers` do not: in a second.
 
     Raises LocalProtocolError for a header that is not one line of text.
     """
+    if status == HTTPStatus.SERVICE_UNAVAILABLE and not any(n == _RETRY_AFTER for n, _ in headers):
+        headers = (*headers, (_RETRY_AFTER, "1"))
     if status in _BODILESS:
         return _start(status, "") + _lines(headers) + b"\r\n"
     return b"%bContent-Length: %d\r\n%b\r\n%b" % (

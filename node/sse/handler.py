@@ -151,7 +151,7 @@ class EventReaders:
     def _refuse(opening: Opening, body: bytes = _UNAVAILABLE) -> None:
         conn = opening.visit.conn
         conn.owner = None
-        conn.respond(503, body, headers=(("Retry-After", "1"),))
+        conn.respond(503, body)
 
     # -- its channels ---------------------------------------------------------------
 

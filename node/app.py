@@ -7,6 +7,7 @@ timers and the reactor, then the acceptor.
 from __future__ import annotations
 
 import gc
+import random
 import signal
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ import trio
 from node.acceptor import OVERLOADED, Acceptor, open_listeners
 from node.api.application import Application
 from node.api.keys import read_keys
-from node.bayeux.event_source import EventSources, spread_return
+from node.bayeux.event_source import EventSources
 from node.bayeux.extensions.loading import load_pipeline
 from node.bayeux.http import HttpTransports
 from node.bayeux.protocol import Protocol
@@ -27,7 +28,7 @@ from node.channel_metrics import ChannelCollector
 from node.cluster.census import gone
 from node.cluster.driver import Cluster
 from node.config import ConfigError
-from node.connection import Lingering
+from node.drain import Drain
 from node.http import HttpService, HttpSettings
 from node.http.origins import Origins
 from node.ops import OpsServer
@@ -41,7 +42,6 @@ from node.sse.handler import EventReaders
 from node.stats import Stats
 from node.tags import TagPool
 from node.tls import Certificates, TlsListener
-from node.websocket import CloseCode, WebSocketConnection
 from node.websocket.settings import WebSocketSettings
 
 if TYPE_CHECKING:
@@ -57,7 +57,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-GOODBYE = 1.0  # seconds that a leaving node waits for clients which are on their way out
 CONSUMED_EVERY = 0.2  # seconds a home may be behind on what clients have been served
 # (and seconds by which lazy messages may be late)
 POSITIONS_EVERY = 1.0  # seconds that a resumed reader of several channels may have to read again
@@ -89,6 +88,9 @@ class Node:
         self.relays = Relays(self.cluster, self.sessions, self.protocol, self.stats)
         self.reactor = Reactor(self.stats, self.sessions.hub.end_of_turn, config.max_partial_bytes)
         origins = Origins(config.allowed_origins)
+        self.websockets = BayeuxWebSocket(
+            self.protocol, self.sessions, self.relays, self.stats, origins
+        )
         self.http = HttpService(
             self.reactor,
             Router(
@@ -100,7 +102,7 @@ class Node:
                     EventSources(self.sessions, self.relays),
                     origins,
                 ),
-                BayeuxWebSocket(self.protocol, self.sessions, self.relays, self.stats, origins),
+                self.websockets,
                 EventReaders(self.sessions, self.relays, self.tags, origins),
                 self.application,
                 self.sessions,
@@ -184,22 +186,6 @@ class Node:
             if self.sessions.hub.tell_positions():
                 self.reactor.wake()
 
-    def let_clients_go(self) -> None:
-        """Tell homes how far every session is, and clients to go on elsewhere."""
-        self.http.drain()
-        for session in self.sessions.all():
-            self.cluster.consumed(
-                session.address, session.generation, self.sessions.hub.cursors(session)
-            )
-            if session.poll is not None:
-                self.sessions.hub.release_poll(session)
-            if session.stream is not None:
-                spread_return(session.stream)
-                session.stream.close_with(CloseCode.SERVICE_RESTART, "this node is leaving")
-        for conn in self.reactor.all():
-            if isinstance(conn, WebSocketConnection):  # without a session, so far
-                conn.close_with(CloseCode.SERVICE_RESTART, "this node is leaving")
-
     async def reload(self) -> None:
         """Read certificate, channel rules and API keys again; what is no good changes nothing."""
         if self.certificates is not None:
@@ -215,17 +201,6 @@ class Node:
         self.reactor.wake()
         self.application.keys = keys
         log.info("settings_loaded", channel_rules=len(rules), api_keys=len(keys))
-
-    async def see_clients_off(self) -> None:
-        """Wait, not long, until clients have read their last answer or close frame.
-
-        A socket that is closed under what its client sends makes the kernel send a
-        reset, which can overtake what was sent last.
-        """
-        with trio.move_on_after(GOODBYE):
-            leaving = WebSocketConnection | Lingering
-            while any(isinstance(conn, leaving) for conn in self.reactor.all()):  # noqa: ASYNC110
-                await trio.sleep(GOODBYE / 20)
 
 
 async def serve(config: Config) -> None:
@@ -266,18 +241,17 @@ async def serve(config: Config) -> None:
             ops=str(config.ops),
             node=node.cluster.me.hex()[:8],
         )
-        await _until_told(node)
+        number = await _until_told(node)
+        node.cluster.announce_leaving()
+        await trio.sleep(config.drain_delay if number == signal.SIGTERM else 0.0)
         with trio.move_on_after(config.drain_grace):
-            acceptor.stop()
-            node.let_clients_go()
-            await node.cluster.leave_ring()
-            await node.see_clients_off()
+            await Drain(node, acceptor, random.SystemRandom()).run()
         nursery.cancel_scope.cancel()
     log.info("left")
 
 
-async def _until_told(node: Node) -> None:
-    """Wait for SIGTERM or SIGINT; SIGHUP meanwhile reloads what can be reloaded, if anything."""
+async def _until_told(node: Node) -> int:
+    """Wait for SIGTERM or SIGINT, and say which; SIGHUP reloads what can be, if anything."""
     numbers = [signal.SIGTERM, signal.SIGINT]
     if node.config.reloads:
         numbers.append(signal.SIGHUP)
@@ -287,4 +261,5 @@ async def _until_told(node: Node) -> None:
                 await node.reload()
                 continue
             log.info("leaving", signal=signal.Signals(number).name)
-            break
+            return number
+    raise AssertionError("signals ended")

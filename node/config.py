@@ -105,6 +105,7 @@ class Config(BaseModel):
     shed_interval: Annotated[Seconds, Field(ge=1)] = 30.0  # the longest that clients are put off
     refuse_lag: Seconds = 5.0  # the loop's lag past which new sessions are refused; 0: never
     max_lazy_timeout: Annotated[Seconds, Field(gt=0)] = 5.0  # lazy messages wait at most this long
+    drain_delay: Seconds = 1.0  # served as ever, but not ready: balancers take that long to see
     extensions: Annotated[tuple[str, ...], NoDecode] = ("ack", "timesync", "binary")  # in order
     activity: Literal["client", "client-server"] = "client"  # whose messages count (`activity`)
     max_inactivity: Seconds = 1800.0  # the `activity` extension ends sessions after it

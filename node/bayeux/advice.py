@@ -17,7 +17,7 @@ STOP: Final = b'{"reconnect":"none"}'
 def advice(config: Config, *, surplus: bool = False, pause: float = 0.0) -> bytes:
     """JSON. `surplus`: for a session whose browser has another one polling already.
 
-    `pause`: seconds that load makes the client wait between polls, at least.
+    `pause`: seconds that the client is to wait between polls, at least.
     """
     interval = max(pause, config.multi_session_interval if surplus else config.interval)
     told: dict[str, Any] = {

@@ -93,6 +93,11 @@ class Batch:
         self._finished = False
 
     @property
+    def done(self) -> bool:
+        """The request has had its answer, or is a held poll."""
+        return self._finished or self.held
+
+    @property
     def alone(self) -> bool:
         """The request is one message: only then may a long poll be held."""
         return len(self.messages) == 1

@@ -41,6 +41,7 @@ CONNECTION_TYPES = (
     "cross-origin-long-polling",  # Faye's name for long-polling with CORS
     "callback-polling",
 )
+AFTER_CLOSE = 0.25  # seconds until a client that is told to go comes back: the close is faster
 MAX_CLIENT_INTERVAL = 300.0  # seconds of silence that a client may ask for
 _SUPERSEDED = 500  # HTTP status of a poll that a newer one replaced, as CometD has it
 
@@ -74,6 +75,7 @@ class Connects(ABC):
         self._config = config
         self._stats = stats
         self._browsers: dict[bytes, Session] = {}  # the one whose polls are held, by binding
+        self._leaving = False
         self._advice = advice(config)
         self._surplus_advice = advice(config, surplus=True)
         self.shedding = Shedding(config)
@@ -104,7 +106,7 @@ class Connects(ABC):
         if batch.stream is not None:
             poll = SocketPoll(batch.stream, bytes(message.id))
         holds = batch.stream is not None or (batch.alone and poll is not None)
-        timeout = self._hold_seconds(message) if holds else 0.0
+        timeout = self._hold_seconds(message) if holds and not self._leaving else 0.0
         self._supersede(session)
         if batch.stream is not None:
             self.adopt_stream(session, batch.stream)
@@ -171,7 +173,7 @@ class Connects(ABC):
         session.connect_id = bytes(message.id)
         self.wheel.arm(session, trio.current_time() + seconds)
         self.hub.catch_up(session)
-        if not seconds:
+        if not seconds or self._leaving:
             self._answer_connect(session, self._interval(message))
 
     def adopt_stream(self, session: Session, stream: Stream) -> None:
@@ -204,6 +206,19 @@ class Connects(ABC):
         if session.acks is not None:
             session.acks.socket = None
 
+    def drain(self) -> None:
+        """The node is leaving: no connect is held any more, and WebSockets are about to close.
+
+        A stock client takes a connect that a close cuts off for a failure, and backs off for a
+        second. So they are answered, and the next ones told to come a moment after the close.
+        """
+        self._leaving = True
+
+    def put_off(self, session: Session) -> None:
+        """Answer the session's connect, wherever it is held."""
+        self._answer_connect(session)
+        self.hub.release_poll(session)
+
     def _answer_connect(
         self, session: Session, interval: float = 0.0, fields: bytes | None = None
     ) -> None:
@@ -229,6 +244,9 @@ class Connects(ABC):
         fields = b""
         if pause is None:
             pause = self._pause(session)
+        carrier = session.carrier
+        if self._leaving and carrier is not None and carrier.transport == "websocket":
+            pause = max(pause, AFTER_CLOSE)
         if pause:
             fields = b',"advice":' + advice(self._config, surplus=surplus, pause=pause)
             session.advise = True  # once the load is gone, it is told so

@@ -20,13 +20,13 @@ import trio
 from node.bayeux.binding import admits
 from node.bayeux.messages import decode_batch
 from node.bayeux.relayed import UNKNOWN, Claim, Inbound, Outbound
-from node.cluster.messages import Relay, RelayCancel, Relayed, RelayMiss
+from node.cluster.messages import Relay, RelayCancel, Relayed, RelayMiss, RelayRelease
 from node.errors import RemoteProtocolError
 from pubsub.errors import Code
 from pubsub.messages import Failed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from dht.ids import NodeId
     from dht.view import View
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from node.bayeux.relayed import Poll
     from node.bayeux.sessions import Sessions
     from node.cluster.driver import Cluster
+    from node.cluster.messages import NodeMessage
     from node.session import Session
     from node.stats import Stats
 
@@ -62,6 +63,7 @@ class Relays:
         self._protocol = protocol
         self._stats = stats
         self._running = False
+        self._draining = False
         self._held: dict[Outbound, None] = {}
         self._held_some = trio.Event()
         self._serial = itertools.count(1)
@@ -92,6 +94,20 @@ class Relays:
             if node not in view:
                 self._hold_all(node)
         self.try_again()
+
+    # -- leaving ----------------------------------------------------------------
+
+    def drain(self) -> None:
+        """From now on sessions that live here go to whoever is asked for them."""
+        self._draining = True
+
+    def held_elsewhere(self) -> Iterator[Callable[[], None]]:
+        """What makes other nodes answer the polls of clients here, one by one."""
+        for outbound in self._outbound.values():
+            yield partial(self._release, outbound)
+
+    def _release(self, outbound: Outbound) -> None:
+        self._cluster.post(outbound.to, RelayRelease(outbound.request))
 
     # -- this node has the client ---------------------------------------------
 
@@ -140,6 +156,8 @@ class Relays:
         if not self._cluster.post(edge, relay):
             return False
         self._outbound[outbound.request] = outbound
+        if self._draining:
+            self._release(outbound)
         return True
 
     def _hold(self, outbound: Outbound) -> None:
@@ -193,7 +211,7 @@ class Relays:
 
     # -- messages from other nodes -----------------------------------------------
 
-    def receive(self, sender: NodeId, message: Relay | Relayed | RelayMiss | RelayCancel) -> None:
+    def receive(self, sender: NodeId, message: NodeMessage) -> None:
         match message:
             case Relay():
                 self._serve(sender, message)
@@ -201,6 +219,10 @@ class Relays:
                 inbound = self._inbound.pop((sender, message.request), None)
                 if inbound is not None:
                     self._sessions.connection_lost(inbound.session, inbound)
+            case RelayRelease():
+                inbound = self._inbound.get((sender, message.request))
+                if inbound is not None and inbound.session.poll is inbound:
+                    self._sessions.hub.release_poll(inbound.session)
             case Relayed() | RelayMiss():
                 outbound = self._outbound.get(message.request)
                 if outbound is None or outbound.to != sender:
@@ -249,7 +271,9 @@ class Relays:
 
     def _serve(self, sender: NodeId, relay: Relay) -> None:
         session = self._sessions.get(relay.address)
-        if session is not None:
+        if session is not None and self._draining:
+            self._cluster.post(sender, self._let_go(relay, session))
+        elif session is not None:
             self._serve_for(sender, relay, session)
         elif self._sessions.resuming(relay.address):  # on its way here, for another request
             self._sessions.resume(relay.address, partial(self._resumed, sender, relay))
@@ -279,6 +303,13 @@ class Relays:
             return
         self._inbound[sender, relay.request] = inbound
         self._protocol.batch(messages, admitted, poll=inbound, name=relay.name).run()
+
+    @staticmethod
+    def _let_go(relay: Relay, session: Session) -> Relayed | RelayMiss:
+        """The node is leaving: who asks for the session may have it, if its client may."""
+        if admits_to(session, relay.mark, relay.transport):
+            return RelayMiss(relay.request, Code.MOVED, b"")
+        return Relayed(relay.request, UNKNOWN, b"")
 
     def _miss(self, relay: Relay) -> RelayMiss:
         record = self._cluster.record(relay.address)

@@ -148,20 +148,25 @@ class Sessions(Connects):
         if old is not None:
             self._drop(old)
         session = self._add(record)
+        session.advise = True  # its client may have been told to pause by the edge before
         cursors = [(name, cursor) for name, cursor in record.cursors if name.startswith("/")]
         left = len(cursors)
         if not left:
             self._resumed(record.address, session)
             return
+        failure: Failed | None = None
 
         def joined(channel: str, result: Cursor | Failed) -> None:
-            nonlocal left
+            nonlocal left, failure
             left -= 1
             if isinstance(result, Failed):
                 log.warning("could not rejoin", session=record.address, channel=channel)
-                session.gaps = (*session.gaps, channel)
-            if not left:
-                self._resumed(record.address, session)
+                failure = result
+            if left:
+                return
+            if failure is not None and self._by_address.get(record.address) is session:
+                self._drop(session)  # it would miss a channel for good: its client is to try again
+            self._resumed(record.address, failure or session)
 
         for channel, cursor in cursors:
             self.hub.join(session, channel, cursor, partial(joined, channel))

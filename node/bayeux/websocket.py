@@ -17,6 +17,7 @@ from pubsub.errors import Code
 from pubsub.messages import Failed
 
 if TYPE_CHECKING:
+    from node.bayeux.batch import Batch
     from node.bayeux.protocol import Protocol
     from node.bayeux.relay import Relays
     from node.bayeux.sessions import Sessions
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from node.http.origins import Origins
     from node.stats import Stats
     from node.websocket import WebSocketConnection
+
+_PRUNE_OVER = 256  # batches that are kept count of before the answered ones are forgotten
 
 
 class BayeuxWebSocket:
@@ -42,6 +45,8 @@ class BayeuxWebSocket:
         self._relays = relays
         self._stats = stats
         self._origins = origins
+        self._open: dict[Batch, None] = {}  # not all answered yet, when last looked at
+        self._prune_at = _PRUNE_OVER
 
     def open(self, conn: HttpConnection, head: Head) -> None:
         """Answer a handshake request; no CORS guards it, so pages are checked here."""
@@ -86,7 +91,26 @@ class BayeuxWebSocket:
     ) -> None:
         if ws.closed:
             return
-        self._protocol.batch(messages, session, stream=ws, binding=ws.mark).run()
+        batch = self._protocol.batch(messages, session, stream=ws, binding=ws.mark)
+        batch.run()
+        if not batch.done:
+            self._open[batch] = None
+            if len(self._open) > self._prune_at:
+                self._prune()
+
+    def busy(self, ws: WebSocketConnection | None) -> bool:
+        """Whether replies are still to come on `ws` (None: on any that is open)."""
+        self._prune()
+        return any(batch.stream is ws or ws is None for batch in self._open)
+
+    def _prune(self) -> None:
+        """Forget what has been answered; from time to time, since nothing waits for it."""
+        self._open = {
+            batch: None
+            for batch in self._open
+            if not (batch.done or batch.stream is None or batch.stream.closed)
+        }
+        self._prune_at = 2 * len(self._open) + _PRUNE_OVER
 
     def handle_writable(self, ws: WebSocketConnection) -> None:
         """The kernel takes more: read on from the log."""

@@ -60,6 +60,7 @@ def cluster(
     environ["COMETRING_LOG_LEVEL"] = log_level
     environ["COMETRING_DEMO"] = str(demo).lower()
     environ.setdefault("COMETRING_DRAIN_GRACE", str(DRAIN_GRACE))
+    environ.setdefault("COMETRING_DRAIN_DELAY", "0")  # nobody balances over them
     if api_key is not None:
         environ["COMETRING_API_KEY"] = api_key
     plans = plan_ring(nodes, client_port, peer_port, ops_port, state_dir)

@@ -163,6 +163,9 @@ def serve(
     workers: Annotated[
         str | None, _option("workers", "Process", "Nodes behind this client port; N or auto [1].")
     ] = None,
+    drain_delay: Annotated[
+        str | None, _option("drain-delay", "Process", "Seconds not ready before leaving [1].")
+    ] = None,
     drain_grace: Annotated[
         str | None, _option("drain-grace", "Process", "Seconds that leaving may take [10].")
     ] = None,
@@ -224,7 +227,7 @@ def _run_workers(config: Config, flags: Mapping[str, object], file: Path | None)
         plans,
         environ,
         respawn=True,
-        grace=config.drain_grace + 2,
+        grace=config.drain_delay + config.drain_grace + 2,
         passes_on_hangup=config.reloads,
     )
     return trio.run(launcher.run)

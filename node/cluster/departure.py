@@ -1,5 +1,6 @@
 """Leaving the ring, step by step: who waits for whom, as a small state machine.
 
+ANNOUNCED    nobody new is to come here; otherwise all goes on
 ASKED        the ring is asked to list this node as LEAVING
 HANDING_OVER it does, so slots have new homes: pubsub gives everything away
 LEAVING      all is given away; the ring strikes this node off
@@ -25,6 +26,7 @@ class Stage(IntEnum):
     """How far a node has got on its way out."""
 
     STAYING = auto()
+    ANNOUNCED = auto()
     ASKED = auto()
     HANDING_OVER = auto()
     LEAVING = auto()
@@ -38,9 +40,14 @@ class Departure:
         self.stage = Stage.STAYING
         self._departed = trio.Event()
 
+    def announce(self) -> None:
+        """The node is about to leave: not ready any more. Idempotent."""
+        if self.stage is Stage.STAYING:
+            self.stage = Stage.ANNOUNCED
+
     def start(self, ring: RingEngine, now: float) -> list[Effect]:
         """Ask to leave; idempotent."""
-        if self.stage is not Stage.STAYING:
+        if self.stage > Stage.ANNOUNCED:
             return []
         self.stage = Stage.ASKED
         return ring.leave(now)

@@ -181,6 +181,10 @@ class Cluster(Requests):
         finally:
             self._keeping.unlock()
 
+    def announce_leaving(self) -> None:
+        """Not ready any more, so that nobody new is sent here; all else goes on."""
+        self._departure.announce()
+
     async def leave_ring(self) -> None:
         """Hand everything over, leave, and close all links; `LEAVE_WITHIN` and a second at most."""
         if self._ring is None or self._peers is None:

@@ -45,7 +45,13 @@ class RelayCancel(msgspec.Struct, frozen=True, array_like=True, tag=99):
     request: int
 
 
-NodeMessage = Relay | Relayed | RelayMiss | RelayCancel
+class RelayRelease(msgspec.Struct, frozen=True, array_like=True, tag=100):
+    """The node that this request came from is leaving: answer it now, if it is held."""
+
+    request: int
+
+
+NodeMessage = Relay | Relayed | RelayMiss | RelayCancel | RelayRelease
 
 # -- the link itself (tags 120-127) ------------------------------------------------
 

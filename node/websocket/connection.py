@@ -88,6 +88,11 @@ class WebSocketConnection(MessageReader):
         """Messages may be sent, and nothing waits to be sent."""
         return self._tail is None and self._state <= BACKLOG
 
+    @property
+    def closing(self) -> bool:
+        """A close has begun, or all is over."""
+        return self._state > BACKLOG or self.closed
+
     def send_frame(self, frame: bytes) -> bool:
         """Send a prebuilt `text_frame`: True if the kernel took it all.
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from api_publisher import ApiPublisher
-from chaos import Chaos, end_paused, wait_healed
+from chaos import Chaos, durable, end_paused, wait_healed
 from cluster_process import ClusterProcess
 from crowd import Crowd
 from haproxy import HAProxy
@@ -36,7 +36,8 @@ QUIET = 5.0  # seconds at the end for what was acknowledged to arrive
 @pytest.mark.nightly
 def test_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
     rooms = [f"/room/{i}" for i in range(ROOMS)]
-    with ClusterProcess(NODES, tmp_path / "nodes") as cluster:
+    options = ["--drain-delay", "1"]
+    with durable(ClusterProcess(NODES, tmp_path / "nodes", options), tmp_path) as cluster:
         chaos = Chaos(cluster, SEED)
         try:
             with (

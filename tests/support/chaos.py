@@ -18,6 +18,7 @@ from cluster_process import ClusterProcess, NodeProcess, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 HEAL_LIMIT = 45.0  # seconds
 
@@ -67,6 +68,13 @@ class Chaos:
 
     def _rest(self, least: float, most: float) -> None:
         time.sleep(self._random.uniform(least, most))
+
+
+def durable(cluster: ClusterProcess, folder: Path) -> ClusterProcess:
+    """Give every node a state directory, so that a restarted one is who it was."""
+    for node in cluster.nodes:
+        node.arguments += ["--state-dir", str(folder / f"state-{node.index}")]
+    return cluster
 
 
 def restart(cluster: ClusterProcess, node: NodeProcess) -> None:

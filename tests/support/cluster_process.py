@@ -209,6 +209,7 @@ class ClusterProcess:
             "COMETRING_CLUSTER_SECRET": secrets.token_urlsafe(32),
             "COMETRING_API_KEY": API_KEY,
             "COMETRING_DRAIN_GRACE": "5",
+            "COMETRING_DRAIN_DELAY": "0",
         }
         self.nodes: list[NodeProcess] = []
         for _ in range(nodes):

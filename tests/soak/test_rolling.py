@@ -1,0 +1,69 @@
+"""All five nodes restarted, one after the other, under load and behind a proxy: nobody notices.
+
+`make rolling` runs it at full load (600 clients, 500 publishes a second).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from api_publisher import ApiPublisher
+from chaos import durable, restart, wait_healed
+from cluster_process import ClusterProcess
+from crowd import Crowd
+from haproxy import HAProxy
+from ledger import audit
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CLIENTS = int(os.environ.get("COMETRING_ROLLING_CLIENTS", "40"))
+RATE = float(os.environ.get("COMETRING_ROLLING_RATE", "60"))  # publishes a second
+ROOMS = max(2, CLIENTS // 10)
+NODES = 5
+BY_CLIENTS = 0.4  # of all publishes; the rest come over the application interface
+QUIET = 3.0  # seconds at the end for what was acknowledged to arrive
+
+
+@pytest.mark.nightly
+def test_a_rolling_restart_goes_unnoticed(tmp_path: Path) -> None:
+    rooms = [f"/room/{i}" for i in range(ROOMS)]
+    cluster = durable(ClusterProcess(NODES, tmp_path / "nodes", ["--drain-delay", "1"]), tmp_path)
+    with (
+        cluster,
+        HAProxy(cluster.nodes, tmp_path / "haproxy") as proxy,
+        Crowd(proxy.url, CLIENTS, ROOMS) as crowd,
+        ApiPublisher(proxy.port, rooms, RATE * (1 - BY_CLIENTS)) as api,
+    ):
+        crowd.publish(RATE * BY_CLIENTS)
+        began = time.monotonic()
+        for node in cluster.nodes:
+            time.sleep(1.0)
+            restart(cluster, node)
+            wait_healed(cluster)
+        api.stop()
+        crowd.stop()
+        took = time.monotonic() - began
+        time.sleep(QUIET)
+        books = crowd.books(tmp_path)
+        errors = proxy.errors()
+    verdict = audit(books, api.acknowledged)
+    retried = [book["failures"] for book in books if book["retried"]]
+    lost = sum(book["lost"] for book in books)
+    print(
+        f"{took:.0f} s, {verdict.acknowledged / took:.0f} publishes/s",
+        f"failed: publishes of clients {retried}, of the application {dict(api.failures)},"
+        f" connects {lost}; the proxy counts {errors}",
+        *verdict.lines(),
+        sep="\n",
+    )
+    assert not verdict.faults
+    assert not verdict.duplicates
+    assert not retried
+    assert not api.failures
+    assert not lost
+    assert not cluster.complaints()

@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install -c requi
 NPM_LOCKS := $(wildcard tests/clients/package-lock.json tests/browser/package-lock.json)
 NPM_STAMPS := $(if $(shell command -v npm),$(NPM_LOCKS:package-lock.json=node_modules/.installed))
 
-.PHONY: run test unit fuzz lint fmt lock clean
+.PHONY: run test unit fuzz ring-rounds lint fmt lock clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.run
@@ -33,6 +33,13 @@ FUZZ_SEED ?= 0
 fuzz: $(VENV)/.dev
 	@COMETRING_FUZZ_SECONDS=$(FUZZ_SECONDS) COMETRING_FUZZ_SEED=$(FUZZ_SEED) \
 		$(BIN)/python -m pytest -s tests/cluster/test_fuzz_ports.py --timeout $$(($(FUZZ_SECONDS) * 2 + 120))
+
+# Nine real nodes, killed, hung and restarted round after round: a table of how soon each agreed again.
+RING_ROUNDS ?= 30
+RING_SEED ?= 0
+ring-rounds: $(VENV)/.dev
+	@COMETRING_RING_ROUNDS=$(RING_ROUNDS) COMETRING_RING_SEED=$(RING_SEED) \
+		$(BIN)/python -m pytest -s tests/cluster/test_ring_rounds.py --timeout $$(($(RING_ROUNDS) * 30 + 120))
 
 lint: $(VENV)/.dev
 	@$(BIN)/ruff check .

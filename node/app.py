@@ -130,7 +130,14 @@ class Node:
     def on_view(self, view: View, placement: Placement) -> None:
         self.stats.members_gone.update(gone(self._view, view))
         self._view = view
-        log.info("view", number=view.number, homes=len(placement.view.active))
+        log.info(
+            "view",
+            number=view.number,
+            ring=view.ring.hex()[:8],
+            digest=view.digest.hex()[:8],
+            members=len(view.members),
+            homes=len(placement.view.active),
+        )
         self.relays.install_view(view)
 
     def on_deliver(self, feed: Feed, depth: int) -> None:

@@ -84,11 +84,13 @@ class Config(BaseModel):
     tls_key: Path | None = None  # PEM, not encrypted
     api_key: str | None = Field(default=None, repr=False, min_length=1)
     api_keys: Path | None = None  # TOML: several keys, with scopes
+    api_key_file: Path | None = None
     workers: Annotated[int, Field(ge=1, le=256)] = 1
     reuse_port: bool = False  # several workers of one host share the client port
     channels: Path | None = None  # TOML: the channel rules
     demo: bool = False  # the page at / and what it needs (direct messages between sessions)
     flat_limit: Annotated[int, Field(ge=0, le=10_000)] = 32  # members of a ring without forwarders
+    suspect_after: Annotated[Seconds, Field(ge=0.65, le=60)] = 0.65  # silence that costs a place
     timeout: Annotated[Seconds, Field(gt=0)] = 30.0  # a poll is held this long
     interval: Seconds = 0.0  # a client waits this long between polls
     max_interval: Annotated[Seconds, Field(gt=0)] = 10.0  # a silent session is swept after it
@@ -122,6 +124,21 @@ class Config(BaseModel):
         if data.get("expect") is None:
             data = {**data, "expect": 3 if data.get("join") else 1}
         return data
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_api_key(cls, data: dict[str, Any]) -> dict[str, Any]:
+        file = data.get("api_key_file")
+        if file is None:
+            return data
+        try:
+            key = Path(file).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "not text"
+            raise ValueError(f"cannot read the API key in {file}: {reason}") from None
+        if not key:
+            raise ValueError(f"{file} is empty: put the API key in")
+        return {**data, "api_key": key}
 
     @field_validator("advertise")
     @classmethod
@@ -269,11 +286,16 @@ def load_config(flags: Mapping[str, object], file: Path | None = None) -> Config
         del table["channel"]
         table.setdefault("channels", str(file))
     given: dict[str, Any] = {name: value for name, value in flags.items() if value is not None}
-    # The secret has two names; the nearer source wins here too.
-    if "cluster_secret_file" in given:
-        given["cluster_secret"] = None
-    elif os.environ.get(f"{ENV_PREFIX}CLUSTER_SECRET"):
-        table.pop("cluster_secret_file", None)
+    # A secret has two names; the nearer source wins here too.
+    for name in ("cluster_secret", "api_key"):
+        if f"{name}_file" in given:
+            given[name] = None
+        elif name in given:
+            given[f"{name}_file"] = None
+        elif os.environ.get(f"{ENV_PREFIX}{name.upper()}"):
+            table.pop(f"{name}_file", None)
+        elif os.environ.get(f"{ENV_PREFIX}{name.upper()}_FILE"):
+            table.pop(name, None)
 
     class Loaded(Config, BaseSettings):
         model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, env_ignore_empty=True)

@@ -55,16 +55,20 @@ def cluster(
     bases = {"--client-port": client_port, "--peer-port": peer_port, "--ops-port": ops_port}
     _check_ports(bases, nodes)
     environ = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
-    # Secrets travel in the environment: arguments can be read by every user of the machine.
-    environ.setdefault("COMETRING_CLUSTER_SECRET", fresh_secret())
+    secrets = {}
+    secret = environ.pop("COMETRING_CLUSTER_SECRET", None)
+    if secret or not environ.get("COMETRING_CLUSTER_SECRET_FILE"):
+        secrets["COMETRING_CLUSTER_SECRET_FILE"] = secret or fresh_secret()
     environ["COMETRING_LOG_LEVEL"] = log_level
     environ["COMETRING_DEMO"] = str(demo).lower()
     environ.setdefault("COMETRING_DRAIN_GRACE", str(DRAIN_GRACE))
     environ.setdefault("COMETRING_DRAIN_DELAY", "0")  # nobody balances over them
+    environ.pop("COMETRING_API_KEY", None)
     if api_key is not None:
-        environ["COMETRING_API_KEY"] = api_key
+        secrets["COMETRING_API_KEY_FILE"] = api_key
     plans = plan_ring(nodes, client_port, peer_port, ops_port, state_dir)
-    return trio.run(Launcher(plans, environ, respawn=respawn, grace=STOP_GRACE).run)
+    launcher = Launcher(plans, environ, respawn=respawn, grace=STOP_GRACE, secrets=secrets)
+    return trio.run(launcher.run)
 
 
 def _check_ports(bases: dict[str, int], nodes: int) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from node.cli.errors import OperationFailed
+from node.cli.handover import handed_over
 from node.cli.report import fetch_ring
 from node.cli.web import fetch
 
@@ -48,6 +49,7 @@ class Launcher:
     `respawn`: a node that dies is started again. `grace`: seconds that a node
     has between SIGTERM and SIGKILL. `passes_on_hangup`: SIGHUP goes on to the nodes
     (who reload their certificate). What happens is told on standard output.
+    `secrets`: variable that names a file -> what nodes are to find there.
     """
 
     def __init__(
@@ -58,10 +60,13 @@ class Launcher:
         respawn: bool = False,
         grace: float = 8.0,
         passes_on_hangup: bool = False,
+        secrets: Mapping[str, str] | None = None,
         program: Sequence[str] = (sys.executable, "-m", "node.cli"),
     ) -> None:
         self._plans = plans
-        self._environ = environ
+        self._environ = dict(environ)
+        self._secrets = secrets or {}
+        self._inherited: tuple[int, ...] = ()
         self._respawn = respawn
         self._grace = grace
         self._signals = [signal.SIGINT, signal.SIGTERM]
@@ -73,6 +78,11 @@ class Launcher:
 
     async def run(self) -> int:
         """Run to the end; the exit status is 0 where a signal asked for it, else 1."""
+        with handed_over(self._secrets) as (paths, self._inherited):
+            self._environ |= paths
+            return await self._run()
+
+    async def _run(self) -> int:
         self._read_end, self._write_end = os.pipe()
         told = False
 
@@ -131,7 +141,7 @@ class Launcher:
             (*self._program, *words),
             stdin=subprocess.DEVNULL,
             env=self._environ,
-            pass_fds=(self._read_end,),
+            pass_fds=(self._read_end, *self._inherited),
             # Ctrl-C goes to the launcher alone, which then ends each node once.
             start_new_session=True,
         )

@@ -54,6 +54,9 @@ def serve(
     api_keys: Annotated[
         str | None, _option("api-keys", "Clients", "A TOML file of keys with scopes [none].")
     ] = None,
+    api_key_file: Annotated[
+        str | None, _option("api-key-file", "Clients", "A file that holds the API key.")
+    ] = None,
     demo: Annotated[
         bool | None, _option("demo/--no-demo", "Clients", "Serve the demo page at / [no].")
     ] = None,
@@ -157,6 +160,10 @@ def serve(
     flat_limit: Annotated[
         str | None, _option("flat-limit", "Ring", "Members up to which trees are flat [32].")
     ] = None,
+    suspect_after: Annotated[
+        str | None,
+        _option("suspect-after", "Ring", "Seconds of silence that cost a node its place [0.65]."),
+    ] = None,
     ops: Annotated[
         str | None, _option("ops", "Process", "HOST:PORT of metrics and health [127.0.0.1:9100].")
     ] = None,
@@ -222,13 +229,14 @@ def _run_workers(config: Config, flags: Mapping[str, object], file: Path | None)
     _check_rules(config)
     _check_extensions(config)
     _check_keys(config)
-    plans, environ = plan_workers(config, flags, file)
+    plans, environ, secrets = plan_workers(config, flags, file)
     launcher = Launcher(
         plans,
         environ,
         respawn=True,
         grace=config.drain_delay + config.drain_grace + 2,
         passes_on_hangup=config.reloads,
+        secrets=secrets,
     )
     return trio.run(launcher.run)
 

@@ -24,17 +24,20 @@ if TYPE_CHECKING:
 
 def plan_workers(
     config: Config, flags: Mapping[str, object], file: Path | None
-) -> tuple[list[NodePlan], dict[str, str]]:
-    """The plans and the environment of the workers that `config` asks for.
+) -> tuple[list[NodePlan], dict[str, str], dict[str, str]]:
+    """The plans, environment and secrets (see `Launcher`) of the workers that `config` asks for.
 
     `flags` and `file` are what `config` was read from. Raises OperationFailed
     where a port is taken.
     """
     environ = dict(os.environ)
-    if config.api_key is not None:  # not among the arguments, where every user could read it
-        environ["COMETRING_API_KEY"] = config.api_key
-    if config.cluster_secret is None and config.cluster_secret_file is None:
-        environ["COMETRING_CLUSTER_SECRET"] = fresh_secret()
+    environ.pop("COMETRING_API_KEY", None)
+    environ.pop("COMETRING_CLUSTER_SECRET", None)
+    secrets = {}
+    if config.api_key is not None:
+        secrets["COMETRING_API_KEY_FILE"] = config.api_key
+    if config.cluster_secret_file is None:
+        secrets["COMETRING_CLUSTER_SECRET_FILE"] = config.cluster_secret or fresh_secret()
     given = _words({name: value for name, value in flags.items() if name != "api_key"})
     if file is not None:
         given += ("--config", str(file))
@@ -62,7 +65,7 @@ def plan_workers(
         if config.state_dir is not None:
             own["state_dir"] = config.state_dir / f"worker-{i}"
         plans.append(NodePlan(i, config.client, peer, ops, given + _words(own)))
-    return plans, environ
+    return plans, environ, secrets
 
 
 def _up(endpoint: Endpoint, by: int) -> Endpoint:

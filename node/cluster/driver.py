@@ -23,13 +23,14 @@ from node.cluster.codec import PUBSUB_MESSAGES, RING_MESSAGES, Encoder
 from node.cluster.departure import Departure, Stage
 from node.cluster.effects import EffectQueue
 from node.cluster.greetings import Introduction
-from node.cluster.keeping import Keeping, make_ring
+from node.cluster.keeping import Keeping, make_ring, silent_after
 from node.cluster.peers import Peers
 from node.cluster.recovery import recover
 from node.cluster.requests import Requests
 from node.cluster.ringwatch import RingWatch
 from node.cluster.status import ClusterStatus, describe_links
 from node.cluster.takeovers import TakeoverWatch
+from node.cluster.turnstile import BACKLOG
 from node.errors import LocalProtocolError, RemoteProtocolError
 from pubsub.effects import Answer, Deliver, ReleaseSession, Reset, SessionLost
 from pubsub.engine import PubSubEngine
@@ -156,11 +157,14 @@ class Cluster(Requests):
         """
         config = self._config
         self._keeping.lock()
-        self._sockets = await trio.open_tcp_listeners(config.peer.port, host=config.peer.host)
+        self._sockets = await trio.open_tcp_listeners(
+            config.peer.port, host=config.peer.host, backlog=BACKLOG
+        )
         peer = config.peer_address(self._sockets[0].socket.getsockname()[1])
         self._ring = make_ring(config, self._keeping, peer, self._client_address, self._rng)
         introduction = Introduction(self.me, self.incarnation, peer)
-        self._peers = Peers(introduction, config.secrets, self._stats, self, self._rng)
+        patience = silent_after(config)
+        self._peers = Peers(introduction, config.secrets, self._stats, self, self._rng, patience)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve links and seek the ring until cancelled; started once links are accepted."""

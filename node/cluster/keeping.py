@@ -17,6 +17,7 @@ import trio
 from dht.engine import RingEngine
 from dht.settings import RingSettings
 from dht.view import Member, MemberState
+from node.cluster.link import SILENT_AFTER
 from node.cluster.state import (
     Identity,
     StateError,
@@ -49,11 +50,27 @@ def make_ring(config: Config, keeping: Keeping, peer: str, client: str, rng: Ran
         config.join,
         config.expect,
         rng,
-        RingSettings(flat_limit=config.flat_limit),
+        ring_settings(config),
         keeps_id=identity.kept,
         memory=keeping.memory,
         durable=keeping.durable,
     )
+
+
+def ring_settings(config: Config) -> RingSettings:
+    """The ring's times and bounds, where `config` has a say in them."""
+    usual = RingSettings()
+    return RingSettings(
+        flat_limit=config.flat_limit,
+        suspect_after=config.suspect_after,
+        # Who is new to an observer is not to have less time than who is known to it.
+        grace=max(usual.grace, config.suspect_after),
+    )
+
+
+def silent_after(config: Config) -> float:
+    """Seconds of silence that end a link: who may hang for long and stay is to keep its links."""
+    return max(SILENT_AFTER, 2 * config.suspect_after)
 
 
 class Keeping:

@@ -37,8 +37,11 @@ FRAME_BYTES: Final = 256 << 10
 MAX_MESSAGE: Final = MAX_FRAME - MAC_BYTES - 8
 STALLED_AFTER: Final = 10.0
 """Seconds in which the peer's kernel has to take one frame."""
-SILENT_AFTER: Final = 15.0
-"""Seconds without a byte, answers to pings included, after which nobody is there."""
+SILENT_AFTER: Final = 3.0
+"""Seconds without a byte, answers to pings included, after which nobody is there. Across a cut TCP
+waits twice as long for each further try; a new connection finds out at once that it has healed."""
+AWAY_AFTER: Final = 2.0
+"""Seconds between two checks, after which it is this node that was away."""
 LAST_WORDS_WITHIN: Final = 1.0
 """Seconds for a goodbye to get through before the connection is simply closed."""
 
@@ -81,6 +84,7 @@ class Link:
         self.peer = peer.peer
         self.dialled = dialled
         self.rtt: float | None = None
+        self.silent_after = SILENT_AFTER
         self.queued = 0
         self.end: End | None = None
         self.reason = ""
@@ -134,13 +138,13 @@ class Link:
 
     def check(self, now: float) -> None:
         """Every second or so: ask how far away the peer is, end a link that is stuck."""
-        if now - self._checked_at > SILENT_AFTER / 3:  # it is this node that was away
+        if now - self._checked_at > AWAY_AFTER:
             self._heard_at = now
         self._checked_at = now
         if self._writing_since is not None and now - self._writing_since > STALLED_AFTER:
             self.close(End.LOST, f"it has taken nothing for {STALLED_AFTER:.0f} s")
-        elif now - self._heard_at > SILENT_AFTER:
-            self.close(End.LOST, f"it has said nothing for {SILENT_AFTER:.0f} s")
+        elif now - self._heard_at > self.silent_after:
+            self.close(End.LOST, f"it has said nothing for {self.silent_after:.0f} s")
         else:
             self.post(msgspec.msgpack.encode(Ping(now)))
 

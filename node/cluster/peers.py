@@ -15,9 +15,10 @@ import trio
 from node.cluster.dialling import Outcome
 from node.cluster.dials import Dials
 from node.cluster.door import Door
-from node.cluster.link import OUTBOX_BYTES, End, Link
+from node.cluster.link import OUTBOX_BYTES, SILENT_AFTER, End, Link
 from node.cluster.pairing import Pairing
 from node.cluster.refusals import Refusals
+from node.cluster.turnstile import Turnstile
 from node.errors import LocalProtocolError
 
 if TYPE_CHECKING:
@@ -72,13 +73,16 @@ class Peers:
         stats: Stats,
         events: PeerEvents,
         rng: Random,
+        silent_after: float = SILENT_AFTER,
         outbox_bytes: int = OUTBOX_BYTES,
     ) -> None:
+        """`silent_after`: seconds of silence that end a link."""
         self.pairing: Pairing[Link] = Pairing(me)
         self._stats = stats
         self._events = events
         self._rng = rng
         self._outbox_bytes = outbox_bytes
+        self._silent_after = silent_after
         self._refusals = Refusals(stats)
         self.door = Door(self.pairing, secrets, self._refusals)
         self._dials = Dials(
@@ -155,7 +159,7 @@ class Peers:
             self._nursery = nursery
             self._dials.start(nursery)
             accept = partial(trio.serve_listeners, self._accept, handler_nursery=nursery)
-            nursery.start_soon(accept, list(listeners))
+            nursery.start_soon(accept, [Turnstile(each, self._refusals) for each in listeners])
             task_status.started()
             while True:
                 await trio.sleep(CHECK_EVERY * self._rng.uniform(0.8, 1.2))
@@ -195,6 +199,7 @@ class Peers:
             preface=preface,
             outbox_bytes=self._outbox_bytes,
         )
+        link.silent_after = self._silent_after
         old = self.links.get(link.node)
         if old is not None:
             old.close(End.REPLACED, "a newer link has taken its place")

@@ -149,16 +149,20 @@ def test_a_line_a_node_then_ready(ring: Launched) -> None:
         assert request(ring.ops + i, "GET", "/healthz")[0] == 200
 
 
-def test_neither_key_nor_secret_is_among_the_arguments(ring: Launched) -> None:
+def test_neither_key_nor_secret_is_among_arguments_or_environment(ring: Launched) -> None:
     for pid in ring.pids():
-        arguments = Path(f"/proc/{pid}/cmdline").read_bytes()
+        process = Path(f"/proc/{pid}")
+        words = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
         environ = dict(
             entry.split(b"=", 1)
-            for entry in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+            for entry in (process / "environ").read_bytes().split(b"\0")
             if entry
         )
-        assert API_KEY.encode() not in arguments
-        assert environ[b"COMETRING_CLUSTER_SECRET"] not in arguments
+        secret_file = environ[b"COMETRING_CLUSTER_SECRET_FILE"].decode()
+        secret = (process / "fd" / Path(secret_file).name).read_bytes()
+        assert len(secret) == 43
+        assert secret not in words
+        assert API_KEY.encode() not in words
 
 
 def test_all_nodes_tell_of_the_same_ring(ring: Launched) -> None:

@@ -109,6 +109,7 @@ class NodeProcess:
     client_port: int = field(default_factory=free_port)
     peer_port: int = field(default_factory=free_port)
     ops_port: int = field(default_factory=free_port)
+    peer_host: str = HOST
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -118,7 +119,7 @@ class NodeProcess:
 
     @property
     def peer(self) -> str:
-        return f"{HOST}:{self.peer_port}"
+        return f"{self.peer_host}:{self.peer_port}"
 
     @property
     def ops(self) -> str:
@@ -137,25 +138,29 @@ class NodeProcess:
         """POST `body` (or GET without one) to ``/api/…`` with the cluster's key."""
         method = "GET" if body is None else "POST"
         headers = {"Authorization": f"Bearer {API_KEY}"}
-        return request(self.client_port, method, target, body, headers, timeout)
+        return self.request(self.client_port, method, target, body, headers, timeout)
+
+    def request(self, *words: Any, **options: Any) -> tuple[int, Any]:
+        """`request` to one of the node's own ports."""
+        return request(*words, **options)
 
     def ready(self) -> bool:
         """Whether ``/readyz`` says so."""
         with suppress(OSError, http.client.HTTPException):
-            return request(self.ops_port, "GET", "/readyz", timeout=2.0)[0] == 200
+            return self.request(self.ops_port, "GET", "/readyz", timeout=2.0)[0] == 200
         return False
 
     def ring(self) -> dict[str, Any] | None:
         """What ``/ring`` answers; None where it does not."""
         with suppress(OSError, http.client.HTTPException):
-            status, body = request(self.ops_port, "GET", "/ring", timeout=2.0)
+            status, body = self.request(self.ops_port, "GET", "/ring", timeout=2.0)
             if status == 200 and isinstance(body, dict):
                 return body
         return None
 
     def metrics(self) -> dict[str, float]:
         """Samples of ``/metrics`` by name with labels, as in ``cometring_slots{role="home"}``."""
-        _, text = request(self.ops_port, "GET", "/metrics")
+        _, text = self.request(self.ops_port, "GET", "/metrics")
         lines = (line.rpartition(" ") for line in str(text).splitlines() if line[:1] != "#")
         return {name: float(value) for name, _, value in lines if name}
 
@@ -211,6 +216,7 @@ class ClusterProcess:
             "COMETRING_DRAIN_GRACE": "5",
             "COMETRING_DRAIN_DELAY": "0",
         }
+        self._leash: tuple[int, int] | None = None
         self.nodes: list[NodeProcess] = []
         for _ in range(nodes):
             self._add()
@@ -238,6 +244,9 @@ class ClusterProcess:
         words += ["--expect", str(self._expect), *node.arguments]
         if seeds:
             words += ["--join", ",".join(seeds)]
+        if self._leash is None:  # nodes end with this process, however it ends
+            self._leash = os.pipe()
+        words += ["--launcher-fd", str(self._leash[0])]
         with node.log.open("ab") as log:
             node.process = subprocess.Popen(
                 [sys.executable, "-m", "node.cli", "serve", *words],
@@ -245,6 +254,7 @@ class ClusterProcess:
                 stdout=log,
                 stderr=log,
                 env=self._environ,
+                pass_fds=self._leash[:1],
             )
 
     def add_node(self) -> NodeProcess:
@@ -313,6 +323,9 @@ class ClusterProcess:
                 node.wait(max(0.0, deadline - time.monotonic()))
             if node.alive:
                 node.kill()
+        for end in self._leash or ():
+            os.close(end)
+        self._leash = None
 
     def __enter__(self) -> Self:
         return self.start()

@@ -30,8 +30,9 @@ class Misbehaved(AssertionError):
 class Wire:
     """One connection to a port of the node; `reset` or `close` ends it."""
 
-    def __init__(self, port: int) -> None:
-        self.sock = socket.create_connection((HOST, port), timeout=PATIENCE)
+    def __init__(self, port: int, source: str = HOST) -> None:
+        """`source`: the address that it comes from."""
+        self.sock = socket.create_connection((HOST, port), PATIENCE, (source, 0))
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._buffer = b""
 

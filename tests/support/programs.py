@@ -10,9 +10,12 @@ PACKAGES = {
     "cc": "build-essential",
     "chromium": "chromium",
     "haproxy": "haproxy",
+    "ip": "iproute2",
     "node": "nodejs",
     "npm": "npm",
+    "nsenter": "util-linux",
     "openssl": "openssl",
+    "unshare": "util-linux",
 }
 
 

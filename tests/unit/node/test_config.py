@@ -259,3 +259,28 @@ def test_nothing_secret_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     shown = repr(load_config({})) + str(load_config({}))
     assert SECRET not in shown
     assert "the-key-to-it-all" not in shown
+
+
+# -- the API key in a file, and how long a silence may be ----------------------------
+
+
+def test_the_api_key_can_stand_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = write(tmp_path / "key", "the-key\n")
+    assert load_config({"api_key_file": file}).api_key == "the-key"
+    monkeypatch.setenv("COMETRING_API_KEY", "another")
+    assert load_config({"api_key_file": file}).api_key == "the-key"
+    assert load_config({}, write(tmp_path / "c", f'api_key_file = "{file}"')).api_key == "another"
+    monkeypatch.delenv("COMETRING_API_KEY")
+    monkeypatch.setenv("COMETRING_API_KEY_FILE", str(file))
+    assert load_config({}, write(tmp_path / "d", 'api_key = "from-file"')).api_key == "the-key"
+    assert load_config({"api_key": "given"}).api_key == "given"
+
+
+def test_a_key_file_that_is_none(tmp_path: Path) -> None:
+    assert "cannot read the API key" in complaint({"api_key_file": tmp_path / "none"})
+    assert "is empty" in complaint({"api_key_file": write(tmp_path / "empty", " \n")})
+
+
+def test_silence_shorter_than_three_beats_is_no_ground() -> None:
+    assert load_config({"suspect_after": "2"}).suspect_after == 2.0
+    assert "--suspect-after" in complaint({"suspect_after": "0.3"})

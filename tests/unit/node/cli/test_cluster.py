@@ -71,14 +71,16 @@ def ports() -> list[str]:
     return given
 
 
-def test_secrets_travel_in_the_environment_alone(
+def test_secrets_are_neither_among_the_arguments_nor_in_the_environment(
     spy: type[LauncherSpy], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COMETRING_PEER", "192.0.2.1:1")
     monkeypatch.setenv("COMETRING_TIMEOUT", "5")
     assert main(["cluster", "--api-key", "the-key", *ports()]) == 0
-    assert spy.environ["COMETRING_API_KEY"] == "the-key"
-    assert len(spy.environ["COMETRING_CLUSTER_SECRET"]) == 43
+    assert spy.options["secrets"]["COMETRING_API_KEY_FILE"] == "the-key"
+    assert len(spy.options["secrets"]["COMETRING_CLUSTER_SECRET_FILE"]) == 43
+    assert "the-key" not in spy.environ.values()
+    assert "COMETRING_CLUSTER_SECRET" not in spy.environ
     assert spy.environ["COMETRING_DEMO"] == "true"
     assert spy.environ["COMETRING_TIMEOUT"] == "5"
     assert "COMETRING_PEER" not in spy.environ
@@ -91,7 +93,7 @@ def test_options_reach_the_launcher(spy: type[LauncherSpy]) -> None:
     assert spy.options["respawn"] is True
     assert spy.options["grace"] < 10
     assert spy.environ["COMETRING_DEMO"] == "false"
-    assert "COMETRING_API_KEY" not in spy.environ
+    assert "COMETRING_API_KEY_FILE" not in spy.options["secrets"]
 
 
 def test_a_secret_of_the_operator_is_kept(
@@ -99,4 +101,14 @@ def test_a_secret_of_the_operator_is_kept(
 ) -> None:
     monkeypatch.setenv("COMETRING_CLUSTER_SECRET", "chosen-by-the-operator")
     assert main(["cluster", *ports()]) == 0
-    assert spy.environ["COMETRING_CLUSTER_SECRET"] == "chosen-by-the-operator"
+    assert spy.options["secrets"]["COMETRING_CLUSTER_SECRET_FILE"] == "chosen-by-the-operator"
+    assert "chosen-by-the-operator" not in spy.environ.values()
+
+
+def test_a_secret_file_of_the_operator_is_read_by_the_nodes_themselves(
+    spy: type[LauncherSpy], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COMETRING_CLUSTER_SECRET_FILE", "/run/ring.secret")
+    assert main(["cluster", *ports()]) == 0
+    assert "COMETRING_CLUSTER_SECRET_FILE" not in spy.options["secrets"]
+    assert spy.environ["COMETRING_CLUSTER_SECRET_FILE"] == "/run/ring.secret"

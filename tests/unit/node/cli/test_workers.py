@@ -49,7 +49,10 @@ def test_workers_share_the_client_port_and_nothing_else(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     flags = listeners(3) | {"api_key": "k", "demo": True, "state_dir": str(tmp_path)}
-    plans, environ = plan_workers(load_config(flags), flags, None)
+    plans, environ, secrets = plan_workers(load_config(flags), flags, None)
+    for name, secret in secrets.items():
+        (tmp_path / name).write_text(secret)
+        environ[name] = str(tmp_path / name)
     configs = [settings(plan.arguments, environ, monkeypatch) for plan in plans]
     assert {str(c.client) for c in configs} == {flags["client"]}
     assert len({c.peer for c in configs}) == len({c.ops for c in configs}) == 3
@@ -73,7 +76,8 @@ def test_workers_join_a_ring_of_other_hosts(
         "join": "node-2",
         "cluster_secret_file": str(secret),
     }
-    plans, environ = plan_workers(load_config(flags), flags, None)
+    plans, environ, secrets = plan_workers(load_config(flags), flags, None)
+    assert not secrets
     assert "COMETRING_CLUSTER_SECRET" not in environ
     first, second = (settings(plan.arguments, environ, monkeypatch) for plan in plans)
     assert first.join[0] == second.join[0] == "node-2:7400"
@@ -87,5 +91,19 @@ def test_the_file_is_passed_on(tmp_path: Path) -> None:
     file = tmp_path / "c.toml"
     file.write_text("timeout = 3\n")
     flags = listeners(2)
-    plans, _ = plan_workers(load_config(flags, file), flags, file)
+    plans, _, _ = plan_workers(load_config(flags, file), flags, file)
     assert str(file) in plans[0].arguments
+
+
+def test_a_secret_of_the_environment_does_not_reach_that_of_the_workers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COMETRING_CLUSTER_SECRET", "a-secret-of-twenty-chars")
+    monkeypatch.setenv("COMETRING_API_KEY", "the-key")
+    flags = listeners(2)
+    _, environ, secrets = plan_workers(load_config(flags), flags, None)
+    assert secrets == {
+        "COMETRING_CLUSTER_SECRET_FILE": "a-secret-of-twenty-chars",
+        "COMETRING_API_KEY_FILE": "the-key",
+    }
+    assert not {"the-key", "a-secret-of-twenty-chars"}.intersection(environ.values())

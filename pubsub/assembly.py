@@ -21,6 +21,8 @@ from pubsub.messages import (
     Failed,
     Fetch,
     Fetched,
+    Forward,
+    Forwarded,
     Handoff,
     HandoffDone,
     HandoffNone,
@@ -31,6 +33,12 @@ from pubsub.messages import (
     Joined,
     JoinRefused,
     Leave,
+    PatternAll,
+    PatternAsk,
+    PatternHeld,
+    PatternNews,
+    PatternOpen,
+    PatternOpened,
     Release,
     Released,
     SessionAttach,
@@ -44,6 +52,7 @@ from pubsub.messages import (
     Vacated,
 )
 from pubsub.moves import Moves
+from pubsub.patterns_parts import PatternParts
 from pubsub.readers import Readers
 from pubsub.registry import Registry
 from pubsub.repair import Repair
@@ -63,6 +72,7 @@ if TYPE_CHECKING:
     from pubsub.requests import HomeMessage
 
 _BY_TOPIC = attrgetter("topic")
+_BY_PATTERN = attrgetter("pattern")
 _BY_ADDRESS = attrgetter("address")
 _BY_RECORD = attrgetter("record.address")
 # What a home acknowledges, and so only under its lease; reading goes on without.
@@ -88,10 +98,12 @@ class Assembly:
         repair = self.repair = Repair(core, requests, flow)
         readers = self.readers = Readers(core)
         takeover = self.takeover = Takeover(core, homes, registry)
+        patterns = self.patterns = PatternParts(core, homes, requests, readers)
 
         # Some know each other both ways.
         homes.flow, homes.registry, homes.inboxes = flow, registry, inboxes
         registry.inboxes = inboxes
+        takeover.patterns, tree.pattern_home = patterns, patterns.home
         flow.tree = repair.tree = readers.tree = takeover.tree = tree
         tree.repair = readers.repair = repair
         tree.readers = repair.readers = readers
@@ -113,12 +125,20 @@ class Assembly:
             Vacated: (_BY_ADDRESS, registry.receive_vacated),
             SessionAttach: (_BY_ADDRESS, moves.receive_attach),
             Released: (_BY_ADDRESS, moves.receive_released),
+            PatternOpen: (_BY_PATTERN, patterns.home.receive_open),
         }
         self._handlers: dict[type, Any] = {
             **dict.fromkeys(self._at_home, self._serve),
             **dict.fromkeys(
-                (Appended, Failed, Fetched, SessionDone, SessionClosed), requests.receive
+                (Appended, Failed, Fetched, PatternOpened, SessionDone, SessionClosed),
+                requests.receive,
             ),
+            PatternNews: patterns.news.receive_news,
+            PatternHeld: patterns.home.receive_held,
+            PatternAsk: patterns.news.receive_ask,
+            PatternAll: patterns.news.receive_all,
+            Forward: patterns.receive_forward,
+            Forwarded: patterns.forwarding.receive_forwarded,
             JoinRefused: tree.receive_refused,
             Leave: tree.receive_leave,
             HighWater: flow.receive_high_water,
@@ -198,7 +218,9 @@ class Assembly:
                 self.edge.lost(message.record.address, message.record.generation, out)
         if isinstance(message, SessionPut):
             self.edge.putting.pop(message.record.address, None)
-        if isinstance(message, Fetch) and isinstance(response, Fetched | Failed):
+        if isinstance(message, PatternOpen):
+            self.patterns.opened(pending.request, response, now, out)
+        elif isinstance(message, Fetch) and isinstance(response, Fetched | Failed):
             self.repair.answered(message.topic, response, now, out)
         elif pending.request > 0 and isinstance(response, Appended | Failed | SessionDone):
             out.append(Answer(pending.request, response))
@@ -227,4 +249,8 @@ class Assembly:
             gap_repairs=self.flow.gap_repairs + self.edge.gap_repairs,
             gaps_reported=self.tree.gaps_reported + self.edge.gaps_reported,
             refused=self.homes.refused,
+            patterns=len(self.patterns.active),
+            forwarded=self.patterns.forwarding.forwarded,
+            forward_lag=self.patterns.forwarding.lag,
+            forward_repeats=self.patterns.receiving.repeats,
         )

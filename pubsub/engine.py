@@ -27,6 +27,7 @@ from pubsub.messages import (
 )
 from pubsub.sessions import address_for
 from pubsub.slot import is_inbox
+from pubsub.wildcards import is_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,6 +74,7 @@ class PubSubEngine:
         self._parts.moves.link_opened(node, out)
         self._parts.takeover.giving.link_opened(node, out)
         self._parts.takeover.taking.link_opened(node, now, out)
+        self._parts.patterns.link_opened(node, now, out)
         self._parts.requests.link_opened(node, now, out)
         return out
 
@@ -123,7 +125,8 @@ class PubSubEngine:
         """
         out: list[Effect] = []
         known = self._parts.core.topics.get(topic)
-        if known is not None and self._leased(now):  # the hot path: this is its open home
+        may = self._parts.patterns.active.ready and self._leased(now)
+        if known is not None and may:  # the hot path: this is its open home
             message = Append(request, topic, message_id, payload, at, 0, client_id)
             result = self._parts.homes.append(self.me, message, known.slot, now, out)
             out.append(Answer(request, result))
@@ -144,7 +147,10 @@ class PubSubEngine:
         Failed. Entries that the log has already are the caller's to flush.
         """
         out: list[Effect] = []
-        self._parts.readers.join(request, topic, cursor, now, out)
+        if is_pattern(topic):
+            self._parts.patterns.join(request, topic, cursor, now, out)
+        else:
+            self._parts.readers.join(request, topic, cursor, now, out)
         return out
 
     def leave(self, topic: str, now: float) -> list[Effect]:
@@ -235,6 +241,7 @@ class PubSubEngine:
             self._parts.homes.next_deadline(),
             self._parts.registry.next_deadline(),
             self._parts.moves.next_deadline(),
+            self._parts.patterns.next_deadline(),
             self._parts.takeover.next_deadline(),
         )
         return None if deadline == inf else deadline
@@ -246,6 +253,7 @@ class PubSubEngine:
         self._parts.takeover.handle_timer(now, out)
         self._parts.tree.handle_timer(now, out)
         self._parts.moves.handle_timer(now, out)
+        self._parts.patterns.handle_timer(now, out)
         self._parts.requests.handle_timer(now, out)
         self._parts.readers.handle_timer(now, out)
         self._parts.registry.handle_timer(now)

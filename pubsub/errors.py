@@ -4,7 +4,8 @@ Code
 ├── UNAVAILABLE      retry: no home serves the slot just now
 ├── UNKNOWN_SESSION  the serving home has no such session
 ├── MOVED            another edge has the session (a newer generation)
-└── OVERLOADED       retry later: a bound on memory or requests was met
+├── OVERLOADED       retry later: a bound on memory or requests was met
+└── TOO_MANY         as many patterns as the cluster may have are active
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ class Code:
     UNKNOWN_SESSION: Final = "unknown_session"
     MOVED: Final = "moved"
     OVERLOADED: Final = "overloaded"
+    TOO_MANY: Final = "too_many_patterns"
 
 
 RETRYABLE: Final = frozenset({Code.UNAVAILABLE, Code.OVERLOADED})

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from pubsub.core import Core
     from pubsub.flow import Flow
     from pubsub.inboxes import Inboxes
+    from pubsub.messages import Source
+    from pubsub.patterns import Patterns
+    from pubsub.patterns_forwarding import Forwarding
+    from pubsub.patterns_receiving import Receiving
     from pubsub.registry import Registry
     from pubsub.requests import Requests
     from pubsub.slot import Slot
@@ -42,6 +46,9 @@ class Homes:
         self.flow: Flow
         self.inboxes: Inboxes
         self.registry: Registry
+        self.patterns: Patterns
+        self.forwarding: Forwarding
+        self.receiving: Receiving
         self.refused = 0  # for want of memory
         self._remembered = 0
         self._windows: dict[int, Slot] = {}
@@ -65,6 +72,8 @@ class Homes:
         """
         core = self._core
         name = message.topic
+        if not self.patterns.ready and not is_inbox(name):
+            return Failed(message.request, Code.UNAVAILABLE)
         known = self._known(slot, message)
         topic = core.topics.get(name)
         record = slot.record(name) if is_inbox(name) else None
@@ -77,11 +86,9 @@ class Homes:
                     self.refused += 1
                     return Failed(message.request, Code.OVERLOADED)
         if known is None and topic is not None:
-            if core.crowded():
-                core.shrink(topic.log)
-                if core.budget.used > 2 * core.limits.total_log_bytes:
-                    self.refused += 1
-                    return Failed(message.request, Code.OVERLOADED)
+            if not self._has_room(topic, len(message.payload)):
+                self.refused += 1
+                return Failed(message.request, Code.OVERLOADED)
             offset = topic.assigned = topic.assigned + 1
             known = Cursor(slot.epoch, offset)
             hops = 0 if sender == core.me else message.hops
@@ -92,6 +99,44 @@ class Homes:
         connected = record is not None and record.edge in core.members
         return Appended(message.request, known or slot.origin, connected, name)
 
+    def append_forwarded(
+        self,
+        topic: Topic,
+        forwarded: Entry,
+        source: Source,
+        hops: int,
+        now: float,
+        out: list[Effect],
+    ) -> bool:
+        """Give an entry of a channel its position in the log of a pattern; False for no room."""
+        if not self._has_room(topic, len(forwarded.payload)):
+            self.refused += 1
+            return False
+        cursor = Cursor(topic.slot.epoch, topic.assigned + 1)
+        topic.assigned = cursor.offset
+        entry = Entry(
+            cursor.epoch,
+            cursor.offset,
+            forwarded.message_id,
+            forwarded.payload,
+            forwarded.at,
+            hops,
+            source,
+        )
+        self._commit(topic, entry, cursor, now, out)
+        return True
+
+    def _has_room(self, topic: Topic, size: int) -> bool:
+        """Whether the node, and what is forwarded of the topic, allow for another entry."""
+        core = self._core
+        if self.patterns.known and not self.forwarding.may_append(topic, size):
+            return False
+        if core.crowded():
+            if not self.forwarding.holds(topic):
+                core.shrink(topic.log)
+            return core.budget.used <= 2 * core.limits.total_log_bytes
+        return True
+
     def _commit(
         self, topic: Topic, entry: Entry, cursor: Cursor, now: float, out: list[Effect]
     ) -> None:
@@ -99,6 +144,10 @@ class Homes:
         topic.log.append(entry)
         topic.last = cursor
         self._deliver(topic, entry, now, out)
+        if entry.source is not None:
+            self.receiving.committed(topic, entry.source, now, out)
+        elif self.patterns.known:
+            self.forwarding.committed(topic, entry, now, out)
 
     def _deliver(self, topic: Topic, entry: Entry, now: float, out: list[Effect]) -> None:
         if topic.record is not None:
@@ -143,7 +192,7 @@ class Homes:
         for name in list(islice(topics, _EVICTION_LOOK)):
             topic = topics.pop(name)
             topics[name] = topic  # looked at last when there is a next time
-            if topic.feed is None and topic.record is None:
+            if topic.feed is None and topic.record is None and not self.forwarding.holds(topic):
                 slot = topic.slot
                 if topic.assigned > slot.floor:
                     slot.floor = topic.assigned

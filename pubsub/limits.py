@@ -47,6 +47,18 @@ class Limits:
     join_retry_seconds: float = 1.0
     refused_retry_seconds: float = 0.1
 
+    # patterns
+    patterns: int = 1_000  # active in the whole cluster
+    pattern_linger_seconds: float = 60.0  # without readers; longer than a session may be away
+    pattern_retry_seconds: float = 0.25
+    pattern_check_seconds: float = 30.0
+    # one channel to one pattern: entries on their way, and entries that may wait to be
+    forward_window: int = 512
+    forward_lag: int = 4_096
+    forward_lag_bytes: int = 512 << 10  # well below what a log keeps
+    sources: int = 20_000  # channels of one pattern that are remembered; twice as many at most
+    source_seconds: float = 60.0
+
     # sessions
     release_seconds: float = 1.0  # how long a move waits for the old edge's cursors
     orphan_seconds: float = 60.0  # how long a record outlives its edge

@@ -22,6 +22,14 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True, order=True, gc=False)
     offset: int
 
 
+class Source(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Where an entry of a pattern's log comes from: a channel, and its position there."""
+
+    topic: str
+    epoch: int
+    offset: int
+
+
 class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One message in a topic's log. `payload` is the client-facing JSON object."""
 
@@ -31,6 +39,7 @@ class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     payload: bytes
     at: float  # unix time, seconds: when a node accepted it from the publisher
     hops: int  # links it crossed before its home assigned the offset
+    source: Source | None = None  # set in the log of a pattern
 
 
 class Record(msgspec.Struct, frozen=True, array_like=True):
@@ -258,6 +267,7 @@ class TopicState(msgspec.Struct, frozen=True, array_like=True):
     cursor: Cursor
     entries: tuple[Entry, ...]
     seen: tuple[tuple[str, Cursor], ...]  # application-chosen message ids, oldest first
+    marks: tuple[tuple[str, Cursor], ...] = ()  # how far it has been forwarded, by pattern
 
 
 class SlotState(msgspec.Struct, frozen=True, array_like=True):
@@ -322,10 +332,104 @@ class HandoffOffer(msgspec.Struct, frozen=True, array_like=True, tag=59):
     slots: tuple[int, ...]
 
 
+# -- patterns -----------------------------------------------------------------
+
+
+class PatternOpen(msgspec.Struct, frozen=True, array_like=True, tag=86):
+    """Edge -> home of a pattern: somebody wants to read it. Answered once every member has it."""
+
+    request: int
+    pattern: str
+
+
+class PatternOpened(msgspec.Struct, frozen=True, array_like=True, tag=87):
+    """Home -> edge: from now on every home forwards to it."""
+
+    request: int
+
+
+class PatternNews(msgspec.Struct, frozen=True, array_like=True, tag=88):
+    """Home -> every member: patterns of mine that are active, or are no more.
+
+    `whole`: `added` are all of them. `serial` grows with each change.
+    """
+
+    serial: int
+    whole: bool
+    added: tuple[str, ...]
+    dropped: tuple[str, ...] = ()
+
+
+class PatternHeld(msgspec.Struct, frozen=True, array_like=True, tag=89):
+    """Member -> home: all of your news up to `serial` is known here."""
+
+    serial: int
+
+
+class PatternAsk(msgspec.Struct, frozen=True, array_like=True, tag=90):
+    """New member -> every other: which patterns are active? Answered from view `view` on."""
+
+    view: int
+
+
+class PatternAll(msgspec.Struct, frozen=True, array_like=True, tag=91):
+    """Member -> new member: all patterns that are known here."""
+
+    view: int
+    patterns: tuple[str, ...]
+
+
+class Forward(msgspec.Struct, frozen=True, array_like=True, tag=92):
+    """Home of a channel -> home of a pattern: committed entries, until they are acknowledged.
+
+    `acked` is how far the pattern's home has acknowledged, `after` the offset
+    after which `entries` (contiguous) begin. `lineage` is the oldest epoch
+    whose offsets the channel's log continues. Without entries: is it active?
+    """
+
+    pattern: str
+    topic: str
+    lineage: int
+    acked: int
+    after: int
+    entries: tuple[Entry, ...]
+
+
+class Forwarded(msgspec.Struct, frozen=True, array_like=True, tag=93):
+    """Home of a pattern -> home of a channel: entries up to `offset` are committed here.
+
+    `active` False: the pattern has no readers any more, forget it. `missing`:
+    what follows `offset` has not come, though something later has.
+    """
+
+    pattern: str
+    topic: str
+    offset: int
+    active: bool = True
+    missing: bool = False
+
+
 TreeMessage = Join | Joined | JoinRefused | Leave | Entries | HighWater | Fetch | Fetched
 EdgeMessage = SessionOpen | SessionUpdate | SessionAttach | SessionClose | SessionPut | Consumed
 MoveMessage = Release | Released | Vacated | SessionMoved | SessionClosed | SessionDone
 HandoffMessage = HandoffQuery | Handoff | HandoffNone | HandoffDone | HandoffOffer
+PatternMessage = (
+    PatternOpen
+    | PatternOpened
+    | PatternNews
+    | PatternHeld
+    | PatternAsk
+    | PatternAll
+    | Forward
+    | Forwarded
+)
 PubSubMessage = (
-    Append | Appended | Failed | TreeMessage | EdgeMessage | MoveMessage | HandoffMessage
+    Append
+    | Appended
+    | Failed
+    | TreeMessage
+    | EdgeMessage
+    | MoveMessage
+    | HandoffMessage
+    | PatternMessage
 )

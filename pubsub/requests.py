@@ -22,6 +22,8 @@ from pubsub.messages import (
     Fetch,
     Fetched,
     Join,
+    PatternOpen,
+    PatternOpened,
     Released,
     SessionAttach,
     SessionClose,
@@ -41,11 +43,18 @@ if TYPE_CHECKING:
     from pubsub.core import Core
 
 Request: TypeAlias = (
-    Append | Fetch | SessionOpen | SessionUpdate | SessionAttach | SessionClose | SessionPut
+    Append
+    | Fetch
+    | PatternOpen
+    | SessionOpen
+    | SessionUpdate
+    | SessionAttach
+    | SessionClose
+    | SessionPut
 )
 # What only the home of the topic or session that it names can answer.
 HomeMessage: TypeAlias = Request | Join | Consumed | Released | Vacated
-Response: TypeAlias = Appended | Failed | Fetched | SessionDone | SessionClosed
+Response: TypeAlias = Appended | Failed | Fetched | PatternOpened | SessionDone | SessionClosed
 ENVELOPE = 200  # bytes that a request costs besides its payload, roughly
 
 

@@ -61,7 +61,18 @@ class Topic:
     is set for an inbox, `feed` while anybody here or below reads the topic.
     """
 
-    __slots__ = ("assigned", "feed", "last", "log", "name", "record", "slot")
+    __slots__ = (
+        "assigned",
+        "feed",
+        "last",
+        "log",
+        "marks",
+        "name",
+        "patterns",
+        "patterns_at",
+        "record",
+        "slot",
+    )
 
     def __init__(
         self, name: str, slot: Slot, log: Log, last: Cursor, record: SessionRecord | None = None
@@ -73,6 +84,9 @@ class Topic:
         self.assigned = last.offset
         self.record = record
         self.feed: Feed | None = None
+        self.marks: dict[str, Cursor] | None = None  # how far it has been forwarded, by pattern
+        self.patterns: tuple[str, ...] = ()  # active ones that cover it, as of
+        self.patterns_at = 0  # this change of the set of them
 
 
 def is_inbox(topic: str) -> bool:

@@ -36,3 +36,11 @@ class Statistics:
     """Total of resets that readers here were told of."""
     refused: int
     """Total of appends refused for want of memory."""
+    patterns: int
+    """Patterns that are active in the cluster, as this node knows."""
+    forwarded: int
+    """Total of entries that homes of patterns have taken from channels whose home is here."""
+    forward_lag: int
+    """Entries that they are still to take."""
+    forward_repeats: int
+    """Total of entries forwarded to patterns here that they had taken already."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pubsub.edge import Edge
     from pubsub.homes import Homes
     from pubsub.moves import Moves
+    from pubsub.patterns_parts import PatternParts
     from pubsub.registry import Registry
     from pubsub.requests import HomeMessage, Requests
     from pubsub.slot import Slot, Topic
@@ -44,6 +45,7 @@ class Takeover:
         self.edge: Edge
         self.moves: Moves
         self.requests: Requests
+        self.patterns: PatternParts
         self.giving = Giving(core)
         self.taking = Taking(core, self.giving, homes, registry)
         self.taking.opened = self._opened
@@ -66,6 +68,7 @@ class Takeover:
         strangers = [number for number in self._queues if number not in mine]
         self.taking.give_up([n for n in list(self.taking) if n not in mine], now)
         gained = [n for n in sorted(mine) if n not in core.slots and n not in self.taking]
+        self.patterns.install_view(old_view, now, out)
         slots, topics = self.taking.install_view(gained, old_view, old_placement, now, out)
         self.tree.install_view(now, out)
         self._registry.install_view(now, out)
@@ -76,6 +79,7 @@ class Takeover:
             for sender, message in self._unqueue(number):
                 self.refuse(sender, message, now, out)
         self.requests.install_view(now, out)
+        self.patterns.forwarding.resume(None, now, out)
         self.giving.install_view(now, out)
 
     def _change_ring(self, now: float, out: list[Effect]) -> None:
@@ -100,6 +104,7 @@ class Takeover:
             self._registry.forget((slot.records or {}).values())
         self.tree.topics_parted(topics)
         self.edge.slots_parted(slots.values(), topics)
+        self.patterns.topics_parted(topics)
         self.giving.keep(slots.values(), topics, now)
 
     def _opened(
@@ -109,6 +114,7 @@ class Takeover:
         self.edge.slots_opened(slots, now, out)
         self.tree.slots_opened({slot.number for slot in slots}, now, out)
         self._registry.inboxes.slots_opened(topics, out)
+        self.patterns.forwarding.topics_opened(topics, now, out)
         for slot in slots:
             for sender, message in self._unqueue(slot.number):
                 self.serve(sender, message, now, out)

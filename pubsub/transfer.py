@@ -98,13 +98,13 @@ class _Packer:
                 size += fixed
             if self._full(size):
                 if entries:
-                    self._topics.append(TopicState(topic.name, topic.last, tuple(entries), ()))
+                    self._topics.append(_state_of(topic, entries))
                     entries = []
                     size += fixed
                 yield self.cut(final=False)
             entries.append(entry)
             self._size += size
-        self._topics.append(TopicState(topic.name, topic.last, tuple(entries), ()))
+        self._topics.append(_state_of(topic, entries))
 
     def add_ids(self, name: str, ids: list[tuple[str, Cursor]]) -> Iterator[tuple[SlotState, int]]:
         for start in range(0, len(ids), _IDS):
@@ -121,6 +121,11 @@ class _Packer:
             yield self.cut(final=False)
         self._recent.append(item)
         self._size += size
+
+
+def _state_of(topic: Topic, entries: list[Entry]) -> TopicState:
+    marks = tuple(topic.marks.items()) if topic.marks else ()
+    return TopicState(topic.name, topic.last, tuple(entries), (), marks)
 
 
 def pack(parted: Parted, limit: int) -> Iterator[tuple[SlotState, int]]:
@@ -186,5 +191,6 @@ class Unpacker:
         if topic is None:
             log = self._core.new_log(state.entries[0].offset - 1)
             topic = self.topics[state.topic] = Topic(state.topic, self.slot, log, state.cursor)
+        topic.marks = dict(state.marks) or None
         for entry in state.entries:
             topic.log.append(entry)

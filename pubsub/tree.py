@@ -19,6 +19,7 @@ from pubsub.core import batches
 from pubsub.effects import Reset
 from pubsub.feed import NOWHERE, Feed, resume
 from pubsub.messages import Cursor, Entries, Join, Joined, JoinRefused, Leave
+from pubsub.wildcards import is_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from pubsub.core import Core
     from pubsub.flow import Flow
     from pubsub.homes import Homes
+    from pubsub.patterns_home import PatternHome
     from pubsub.readers import Readers
     from pubsub.repair import Repair
     from pubsub.slot import Slot, Topic
@@ -42,6 +44,7 @@ class Tree:
         self._flow = flow
         self.repair: Repair
         self.readers: Readers
+        self.pattern_home: PatternHome
         self.gaps_reported = 0
         self._joining: dict[str, Feed] = {}  # wait for their parent, or for my slot to open
         self._retry_at = inf
@@ -260,6 +263,8 @@ class Tree:
         topic = self._homes.open_topic(feed.topic, slot)
         if topic is None:
             return False
+        if is_pattern(feed.topic):
+            self.pattern_home.touch(feed.topic, now, out)
         before = feed.last
         start = topic.last
         if feed.lineage:

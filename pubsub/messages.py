@@ -351,11 +351,12 @@ class PatternOpened(msgspec.Struct, frozen=True, array_like=True, tag=87):
 class PatternNews(msgspec.Struct, frozen=True, array_like=True, tag=88):
     """Home -> every member: patterns of mine that are active, or are no more.
 
-    `whole`: `added` are all of them. `serial` grows with each change.
+    `whole`: `added` are all that are mine in that view; 0 for a mere change.
+    `serial` grows with each change.
     """
 
     serial: int
-    whole: bool
+    whole: int
     added: tuple[str, ...]
     dropped: tuple[str, ...] = ()
 

@@ -83,7 +83,7 @@ class PatternHome:
         for pattern in patterns:
             self._mine[pattern] = _Mine(self._serial, now)
             self._patterns.add(pattern, self._core.me)
-        self._tell(PatternNews(self._serial, False, tuple(patterns)), now, out)
+        self._tell(PatternNews(self._serial, 0, tuple(patterns)), now, out)
         self._look_at = min(self._look_at, now + self._core.limits.pattern_linger_seconds)
 
     def _tell(self, news: PatternNews, now: float, out: list[Effect]) -> None:
@@ -132,14 +132,20 @@ class PatternHome:
             for sender, request in self._mine.pop(pattern).waiting:
                 failed = Failed(request, Code.UNAVAILABLE)
                 self._requests.respond(sender, failed, now, out)
-        gained = [p for p in self._patterns if p not in self._mine and core.home_of(p) == core.me]
-        if gained:
-            self._begin(gained, now, out)
+        self.adopt(now, out)
         self._held = {node: held for node, held in self._held.items() if node in core.members}
         if self._mine:
             for node in self._behind():
                 self._tell_all(node, now, out)
         self._answer(now, out)
+
+    def adopt(self, now: float, out: list[Effect]) -> None:
+        """Patterns that another home has begun, and that are mine now."""
+        me = self._core.me
+        known = list(self._patterns) if self._patterns.ready else []
+        gained = [p for p in known if p not in self._mine and self._core.home_of(p) == me]
+        if gained:
+            self._begin(gained, now, out)
 
     def change_ring(self) -> None:
         """Nothing that was promised means anything in another ring."""
@@ -152,7 +158,8 @@ class PatternHome:
             self._tell_all(node, now, out)
 
     def _tell_all(self, node: NodeId, now: float, out: list[Effect]) -> None:
-        out.append(Send(node, PatternNews(self._serial, True, tuple(self._mine))))
+        whole = PatternNews(self._serial, self._core.view_number, tuple(self._mine))
+        out.append(Send(node, whole))
         self._retry_at = min(self._retry_at, now + self._core.limits.pattern_retry_seconds)
 
     # -- time ---------------------------------------------------------------------------
@@ -189,4 +196,4 @@ class PatternHome:
             del self._mine[pattern]
             self._patterns.drop(pattern)
         self._serial += 1
-        self._tell(PatternNews(self._serial, False, (), tuple(gone)), now, out)
+        self._tell(PatternNews(self._serial, 0, (), tuple(gone)), now, out)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pubsub.core import Core
     from pubsub.messages import PatternNews
     from pubsub.patterns import Patterns
+    from pubsub.patterns_home import PatternHome
 
 
 class PatternNewsDesk:
@@ -29,8 +30,10 @@ class PatternNewsDesk:
     def __init__(self, core: Core, patterns: Patterns) -> None:
         self._core = core
         self._patterns = patterns
+        self.home: PatternHome
         self._asked: dict[NodeId, None] = {}  # members that are still to answer
         self._askers: dict[NodeId, int] = {}  # new members whose view is ahead of mine
+        self._heard: dict[NodeId, tuple[int, int]] = {}  # by home: its incarnation, a serial
         self._retry_at = inf
         self._check_at = inf
 
@@ -47,6 +50,7 @@ class PatternNewsDesk:
                 self._asked = {node: None for node in core.members if node != core.me}
             self._ask(now, out)
         self._asked = {node: None for node in self._asked if node in core.members}
+        self._heard = {node: heard for node, heard in self._heard.items() if node in core.members}
         for node, view in list(self._askers.items()):
             if view <= core.view_number:
                 del self._askers[node]
@@ -81,22 +85,33 @@ class PatternNewsDesk:
         self, sender: NodeId, message: PatternAll, now: float, out: list[Effect]
     ) -> None:
         """A member's answer."""
-        del out
         if sender in self._asked:
             del self._asked[sender]
             for pattern in message.patterns:
                 self._patterns.add(pattern)
             self._settle(now)
+            self.home.adopt(now, out)
 
     # -- news ---------------------------------------------------------------------------------
 
     def receive_news(
         self, sender: NodeId, message: PatternNews, now: float, out: list[Effect]
     ) -> None:
-        """A home tells of its patterns. Acknowledged only if my view has it as their home."""
+        """A home tells of its patterns. Acknowledged only if my view has it as their home.
+
+        Nor if something before it is missing: then all will be told.
+        """
         core = self._core
-        if any(core.home_of(pattern) != sender for pattern in message.added):
+        member = core.members.get(sender)
+        if member is None or any(core.home_of(pattern) != sender for pattern in message.added):
             return  # our views differ: it will say it again, or not be believed
+        if message.whole and message.whole != core.view_number:
+            return  # what it leaves out may be another's by now
+        incarnation, serial = self._heard.get(sender, (0, 0))
+        last = serial if incarnation == member.incarnation else 0
+        if not message.whole and message.serial != last + 1:
+            return
+        self._heard[sender] = (member.incarnation, message.serial)
         for pattern in message.added:
             self._patterns.add(pattern, sender)
         gone = list(message.dropped)

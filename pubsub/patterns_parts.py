@@ -38,6 +38,7 @@ class PatternParts:
         self.active = Patterns(core)
         self.home = PatternHome(core, self.active, requests)
         self.news = PatternNewsDesk(core, self.active)
+        self.news.home = self.home
         self.forwarding = Forwarding(core, self.active)
         self.receiving = Receiving(core, homes, self.active)
         self.forwarding.serve = self.receive_forward
@@ -75,9 +76,9 @@ class PatternParts:
     def receive_forward(
         self, sender: NodeId, message: Forward, now: float, out: list[Effect]
     ) -> None:
-        """Not kept while the slot is about to open: it comes again soon."""
+        """Not kept while the slot is about to open, or this node is new: it comes again soon."""
         slot = self._core.slots.get(slot_of(message.pattern))
-        if slot is not None:
+        if slot is not None and self.active.ready:
             self.receiving.receive_forward(sender, message, slot, now, out)
 
     def topics_parted(self, topics: Sequence[Topic]) -> None:

@@ -59,6 +59,8 @@ class Reader:
     start: Cursor | None = None
     failed: str | None = None
     hops: list[int] = field(default_factory=list)
+    published: int | None = None  # how many publications had been begun when it was answered
+    earlier: list[str] = field(default_factory=list)  # what it saw elsewhere before
 
     def gap(self, cursor: Cursor) -> None:
         self.breaks.add(len(self.seen))
@@ -246,6 +248,8 @@ class SimNode:
             assert isinstance(result, Joined)
             self.readers[topic].append(reader)
             reader.start = reader.cursor = result.cursor
+            if reader.published is None:
+                reader.published = len(self.sim.publications)
             if result.gap:
                 reader.breaks.add(0)
             feed = self.engine.feed(topic)

@@ -202,7 +202,7 @@ def test_a_deposed_home_completes_nothing() -> None:
     """Members whose view names another home do not acknowledge its news."""
     rig = Rig(3)
     home = rig.home(DEEP)
-    news = PatternNews(1, False, (DEEP,))
+    news = PatternNews(1, 0, (DEEP,))
     (other, third) = rig.others(DEEP)
     assert other.says(third.id, news) == []
     assert other.engine.statistics().patterns == 0
@@ -291,7 +291,7 @@ def test_a_publisher_is_refused_rather_than_its_message_lost() -> None:
 def test_a_member_that_missed_the_end_of_a_pattern_hears_of_it() -> None:
     rig = Rig(3)
     home, source, channel = remote(rig)
-    source.do(source.engine.receive(home.id, PatternNews(1, False, (DEEP,)), rig.now))
+    source.do(source.engine.receive(home.id, PatternNews(1, 0, (DEEP,)), rig.now))
     rig.carry()
     assert source.engine.statistics().patterns == 1
     source.append(channel, "m")
@@ -302,7 +302,7 @@ def test_a_member_that_missed_the_end_of_a_pattern_hears_of_it() -> None:
 def test_a_home_that_is_gone_is_asked_after_by_and_by() -> None:
     rig = Rig(3)
     home, source, _ = remote(rig)
-    source.do(source.engine.receive(home.id, PatternNews(1, False, (DEEP,)), rig.now))
+    source.do(source.engine.receive(home.id, PatternNews(1, 0, (DEEP,)), rig.now))
     rig.kill(home)
     rig.change()
     rig.tick(100.0)

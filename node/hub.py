@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from node import overlaps
 from node.bayeux.messages import connect_reply
 from node.consumption import Consumption
 from node.http.responses import stream_chunk
@@ -95,6 +96,10 @@ class Hub:
             lazy = self._rules.of(channel).lazy
             topic = self.topics[channel] = Topic(channel, lazy=lazy)
 
+        is_new = cursor is None
+        if is_new and session.topics and not topic.is_pattern:
+            cursor = overlaps.standing(session, channel)
+
         def joined(result: Joined | Failed) -> None:
             topic.waiting.remove(joined)
             if isinstance(result, Failed):
@@ -104,6 +109,7 @@ class Hub:
             if topic.feed is None:
                 topic.feed = self._cluster.feed(channel)
                 topic.flushed = result.cursor.offset
+            overlaps.begin(session, topic, result.cursor if is_new else None)
             self._add(session, topic, result)
             on_done(result.cursor)
 
@@ -127,6 +133,7 @@ class Hub:
 
     def leave(self, session: Session, topic: Topic) -> None:
         """`session` reads `topic` no more."""
+        overlaps.end(session, topic, position_of(session, topic))
         topic.members.pop(session, None)
         session.topics = tuple(t for t in session.topics if t is not topic)
         session.level_with(topic)
@@ -295,8 +302,8 @@ class Hub:
         delivered = self._stats.delivered
         present = topic.members
         is_inbox = topic.is_inbox
+        is_pattern = topic.is_pattern
         lazy = self.lazy.until
-        alone = topic.alone
         clock = time.perf_counter
         index = walk.index
         end = len(members)
@@ -308,6 +315,10 @@ class Hub:
             if session.behind is not None and topic in session.behind:
                 if topic.lazy:  # it may have been ahead, and be level now
                     self._lagging.waiting[session] = None
+                continue
+            if is_pattern and session.overlaps is not None:
+                session.fall_behind(topic, wire.after)  # (what it gets is its own)
+                self._lagging.waiting[session] = None
                 continue
             stream = session.stream
             if stream is not None:
@@ -324,7 +335,7 @@ class Hub:
                         self._lagging.note(session, topic)
                     stream.send_chunk(wire.chunk(form))
                 delivered[stream.transport] += wire.count
-                if lazy and session.topics is not alone:
+                if lazy and session.topics is not topic.alone:
                     self.lazy.follow(session)
             elif session.poll is not None:
                 if session.acks is not None:

@@ -15,12 +15,13 @@ from node.topic import ARRAYS, BATCH_BYTES, MESSAGES, NUMBERED, Topic, Wire, rea
 from pubsub.messages import Cursor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from node.http import EventStream
     from node.session import Session
     from node.stats import Stats
     from node.websocket.connection import WebSocketConnection
+    from pubsub.messages import Entry
 
 
 def inbox_form(form: int) -> int:
@@ -70,7 +71,7 @@ class Lagging:
             if not feed.log.covers(offset):
                 self.report_gap(session, topic)
                 offset = max(offset, feed.log.first - 1)  # noqa: PLW2901
-            entries = read(feed, offset)
+            entries: Sequence[Entry] = read(feed, offset)
             if not ahead:
                 entries = [entry for entry in entries if entry.offset <= topic.flushed]
             upto = entries[-1].offset if entries else offset
@@ -80,6 +81,8 @@ class Lagging:
                 session.fall_behind(topic, upto)
             if upto > topic.flushed:
                 self.waiting[session] = None  # to be level once the flush has passed it
+            if entries and topic.is_pattern and session.overlaps is not None:
+                entries = session.overlaps.filter(topic.name, entries)
             if entries:
                 taken.append((topic, Wire(offset, entries)))
                 self.note(session, topic)

@@ -246,6 +246,12 @@ def _pubsub(statistics: Statistics) -> Iterator[Metric]:
         "gap_repairs", "Holes after which entries were asked for", statistics.gap_repairs
     )
     yield _counter("feed_resets", "Feeds with entries nobody holds", statistics.gaps_reported)
+    yield _gauge("patterns", "Wildcard channels that are active", statistics.patterns)
+    yield _counter("forwards", "Entries that patterns' homes have taken", statistics.forwarded)
+    yield _gauge("forward_lag", "Entries that they are still to take", statistics.forward_lag)
+    yield _counter(
+        "forward_repeats", "Entries that came to a pattern again", statistics.forward_repeats
+    )
     yield _counter("appends_refused", "Appends refused for want of memory", statistics.refused)
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from node.bayeux.acks import Acks
     from node.bayeux.extensions import Exchange
     from node.http import EventStream
+    from node.overlaps import Overlaps
     from node.topic import Topic
     from node.websocket.connection import WebSocketConnection
 
@@ -55,6 +56,7 @@ class Session:
         "gaps",
         "generation",
         "notes",
+        "overlaps",
         "poll",
         "stream",
         "topics",
@@ -69,6 +71,7 @@ class Session:
         self.connect_id: bytes | None = None  # raw JSON id of the held connect; None: none held
         self.advise = False  # the next connect reply carries the server's advice
         self.topics: tuple[Topic, ...] = ()  # what it subscribes to
+        self.overlaps: Overlaps | None = None  # where patterns overlap with other subscriptions
         self.behind: dict[Topic, int] | None = None  # offset served, where not level
         self.gaps: tuple[str, ...] = ()  # channels with a gap the client is still to be told of
         self.acks: Acks | None = None  # its client acknowledges: it is sent nothing but on connects

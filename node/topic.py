@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from node.http.responses import stream_chunk
 from node.sse import events
 from node.websocket import deflated_frame, text_frame
+from pubsub.wildcards import is_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -41,11 +42,11 @@ class Wire:
     __slots__ = (
         "_chunks",
         "_deflated",
-        "_entries",
         "_frame",
         "_joined",
         "after",
         "count",
+        "entries",
         "upto",
     )
 
@@ -53,7 +54,7 @@ class Wire:
         self.after = after
         self.upto = entries[-1].offset
         self.count = len(entries)
-        self._entries = entries
+        self.entries = entries
         self._joined: bytes | None = None
         self._frame: bytes | None = None
         self._deflated: bytes | None = None
@@ -63,7 +64,7 @@ class Wire:
     def joined(self) -> bytes:
         """JSON objects, comma-separated."""
         if self._joined is None:
-            self._joined = b",".join([entry.payload for entry in self._entries])
+            self._joined = b",".join([entry.payload for entry in self.entries])
         return self._joined
 
     @property
@@ -97,17 +98,18 @@ class Wire:
         if form == ARRAYS:
             return events.array(self.joined)
         if form == NUMBERED:
-            return events.numbered(self._entries)
-        return events.messages(self._entries)
+            return events.numbered(self.entries)
+        return events.messages(self.entries)
 
 
 class Topic:
     """Local readers of one topic. All but those `behind` are level at `flushed`."""
 
-    __slots__ = ("alone", "feed", "flushed", "lazy", "members", "name", "waiting")
+    __slots__ = ("alone", "feed", "flushed", "is_pattern", "lazy", "members", "name", "waiting")
 
     def __init__(self, name: str, *, lazy: bool = False) -> None:
         self.name = name
+        self.is_pattern = is_pattern(name)
         self.lazy = lazy  # its entries wait for others
         self.feed: Feed | None = None  # None while joining
         self.flushed = 0  # offset up to which level members have been served

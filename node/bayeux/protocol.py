@@ -186,6 +186,9 @@ class Protocol:
             self._fail(batch, index, message, 402, "", "session_unknown")
         elif failed.code in RETRYABLE or failed.code == Code.MOVED:
             self._fail(batch, index, message, 503, failed.code, "not now, retry")
+        elif failed.code == Code.TOO_MANY:
+            text = "the cluster has as many wildcard channels as it may"
+            self._fail(batch, index, message, 413, failed.code, text)
         else:
             self._fail(batch, index, message, 500, failed.code, "the cluster refused")
 
@@ -271,7 +274,7 @@ class Protocol:
     def _subscribe(self, batch: Batch, index: int, message: ClientMessage) -> None:
         session = _session_of(batch)
         names = names_of(message)
-        refused = refusal_of(names, len(session.topics), self._sessions.rules)
+        refused = refusal_of(names, session.topics, self._sessions.rules)
         if refused is not None:
             self._fail(batch, index, message, *refused)
             return

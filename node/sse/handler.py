@@ -190,7 +190,7 @@ def _channels(fields: Fields, rules: Rules) -> tuple[str, ...]:
     if len(channels) > MAX_CHANNELS:
         raise RemoteProtocolError(f"at most {MAX_CHANNELS} channels", 413, "too_large")
     if channels:
-        refusal = refusal_of(channels, 0, rules)
+        refusal = refusal_of(channels, (), rules)
         if refusal is not None:
             status, name, text = refusal
             status = 400 if status == 405 else status

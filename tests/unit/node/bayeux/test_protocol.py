@@ -121,7 +121,7 @@ async def test_disconnect_ends_the_session_and_its_poll(edge: Edge) -> None:
         ("/a b", 405),
         ("/meta/connect", 403),
         ("/meta/**", 403),
-        ("/a/**", 403),
+        ("/service/**", 403),
         (["/a", "/meta/x"], 403),
     ],
 )

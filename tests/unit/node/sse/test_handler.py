@@ -316,3 +316,33 @@ async def test_lazy_messages_go_with_others() -> None:
         door.publish("/b", 2)
         channels = [json.loads((await stream.next())["data"])["channel"] for _ in range(2)]
         assert channels == ["/b", "/lazy"]
+
+
+async def test_a_pattern_and_a_channel_under_it_are_read_once_each() -> None:
+    async with front_door() as door:
+        stream, _ = await reader(door, "/a/**", "/a/b")
+        for channel in ("/a/b", "/a/c", "/a/b"):
+            door.publish(channel, 1)
+        got: list[str] = []
+        while len(got) < 3:
+            event = await stream.next()
+            if "data" in event:
+                got.append(json.loads(event["data"])["channel"])
+        assert sorted(got) == ["/a/b", "/a/b", "/a/c"]
+
+
+async def test_a_reader_of_a_pattern_resumes_where_it_stood() -> None:
+    async with front_door() as door:
+        stream, _ = await reader(door, "/a/**")
+        door.publish("/a/b", 1)
+        assert json.loads((await stream.next())["data"])["data"] == 1
+        door.publish("/a/c", 2)
+        again, _ = await reader(door, "/a/**", last_id=stream.last_id)
+        assert json.loads((await again.next())["data"])["data"] == 2
+
+
+async def test_patterns_that_are_closed() -> None:
+    async with front_door() as door:
+        for name in ("/meta/**", "/service/**"):
+            refusal = await refused(door.connect(), f"GET /sse?channel={name}")
+            assert refusal == (403, "forbidden")

@@ -1,0 +1,94 @@
+"""Random histories of readers of patterns, and mutants that they must notice."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pattern_histories import restless, rushed
+from pubsub.dedupe import Window
+from pubsub.patterns_forwarding import Forwarding
+from pubsub.patterns_home import PatternHome
+from pubsub.patterns_news import PatternNewsDesk
+from pubsub.patterns_receiving import Receiving
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# Seeds that failed once: news that was lost without its link, whole lists from another view,
+# a new member that was a home before it knew.
+KEPT_RESTLESS = [6, 20, 25]
+KEPT_RUSHED = [7, 28]
+
+
+@pytest.mark.parametrize("seed", [*KEPT_RESTLESS, *range(1_000, 1_005)])
+def test_readers_of_patterns_get_everything_once(seed: int) -> None:
+    restless(seed)
+
+
+@pytest.mark.parametrize("seed", [*KEPT_RUSHED, *range(2_000, 2_004)])
+def test_also_when_members_hurry(seed: int) -> None:
+    rushed(seed)
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(7_200)
+def test_hundreds_of_histories_with_patterns() -> None:
+    for seed in range(20_000, 20_500):
+        restless(seed)
+        rushed(seed)
+
+
+def nothing(*args: Any, **kwargs: Any) -> None:
+    """A mutant that leaves something undone."""
+
+
+def no_retry(self: Forwarding, now: float, out: Any) -> None:
+    """What was lost is not said again."""
+    self._retry_at = inf
+
+
+def no_memory(self: Receiving, topic: Any, message: Any, now: float) -> int:
+    """Whatever comes is taken."""
+    self._window(topic, now)
+    return int(message.after)
+
+
+def nobody(self: PatternHome) -> list[Any]:
+    """Readers are answered before members know."""
+    return []
+
+
+def no_rebuilding(self: Receiving, topic: Any, now: float) -> Window[str]:
+    """A new home of a pattern does not know what the old one had taken."""
+    return self._taken.setdefault(topic.name, Window(now))
+
+
+def ready_at_once(self: PatternNewsDesk, now: float) -> None:
+    """A new member does not wait for answers."""
+    self._patterns.ready = True
+
+
+MUTATIONS: dict[str, tuple[Callable[[int], Any], Any, str, Any]] = {
+    "forwards are not repeated": (restless, Forwarding, "handle_timer", no_retry),
+    "repeats are not dropped": (restless, Receiving, "_last", no_memory),
+    "members are not waited for": (restless, PatternHome, "_behind", nobody),
+    "a new home forgets what was taken": (rushed, Receiving, "_window", no_rebuilding),
+    "a new home does not go on forwarding": (rushed, Forwarding, "topics_opened", nothing),
+    "a new member asks nobody": (restless, PatternNewsDesk, "_settle", ready_at_once),
+    "readers do not ask": (restless, PatternHome, "_tell", nothing),
+}
+
+
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_a_mutant_is_noticed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    history, owner, attribute, mutant = MUTATIONS[name]
+    monkeypatch.setattr(owner, attribute, mutant)
+    for seed in range(3_000, 3_040):
+        try:
+            history(seed)
+        except (AssertionError, ValueError, KeyError):
+            return
+    pytest.fail(f"no history noticed: {name}")

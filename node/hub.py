@@ -296,7 +296,7 @@ class Hub:
             self._stats.delivery_seconds.observe(max(0.0, now - entry.at), readers)
 
     # The hot loop: a call for each reader is what it does without.
-    def _advance(self, walk: Walk, stop: float) -> bool:  # noqa: C901, PLR0912
+    def _advance(self, walk: Walk, stop: float) -> bool:  # noqa: C901, PLR0912, PLR0915
         """Serve the walk's readers until done (True) or `stop` (perf_counter seconds)."""
         topic, wire, members = walk.topic, walk.wire, walk.members
         delivered = self._stats.delivered

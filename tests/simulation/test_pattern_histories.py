@@ -11,7 +11,6 @@ from pattern_histories import restless, rushed
 from pubsub.dedupe import Window
 from pubsub.patterns_forwarding import Forwarding
 from pubsub.patterns_home import PatternHome
-from pubsub.patterns_news import PatternNewsDesk
 from pubsub.patterns_receiving import Receiving
 
 if TYPE_CHECKING:
@@ -66,18 +65,12 @@ def no_rebuilding(self: Receiving, topic: Any, now: float) -> Window[str]:
     return self._taken.setdefault(topic.name, Window(now))
 
 
-def ready_at_once(self: PatternNewsDesk, now: float) -> None:
-    """A new member does not wait for answers."""
-    self._patterns.ready = True
-
-
 MUTATIONS: dict[str, tuple[Callable[[int], Any], Any, str, Any]] = {
     "forwards are not repeated": (restless, Forwarding, "handle_timer", no_retry),
     "repeats are not dropped": (restless, Receiving, "_last", no_memory),
     "members are not waited for": (restless, PatternHome, "_behind", nobody),
     "a new home forgets what was taken": (rushed, Receiving, "_window", no_rebuilding),
     "a new home does not go on forwarding": (rushed, Forwarding, "topics_opened", nothing),
-    "a new member asks nobody": (restless, PatternNewsDesk, "_settle", ready_at_once),
     "readers do not ask": (restless, PatternHome, "_tell", nothing),
 }
 

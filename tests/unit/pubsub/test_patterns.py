@@ -22,6 +22,7 @@ from pubsub.messages import (
     PatternNews,
     PatternOpen,
 )
+from pubsub.patterns_news import PatternNewsDesk
 from pubsub_rig import Node, Rig
 
 DEEP = "/a/**"
@@ -263,6 +264,15 @@ def test_a_new_member_asks_before_it_is_a_home() -> None:
     rig.tick(1.0)
     assert isinstance(rig.nodes[1].results()[0], Appended)
     assert ids(reader, DEEP) == ["m1"]
+
+
+def test_one_that_does_not_ask_would_lose_messages(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ready_at_once(self: PatternNewsDesk, now: float) -> None:
+        self._patterns.ready = True
+
+    monkeypatch.setattr(PatternNewsDesk, "_settle", ready_at_once)
+    with pytest.raises(AssertionError):
+        test_a_new_member_asks_before_it_is_a_home()
 
 
 def test_a_new_member_is_answered_from_a_view_that_lists_it() -> None:

@@ -31,6 +31,8 @@ from node.config import ConfigError
 from node.drain import Drain
 from node.http import HttpService, HttpSettings
 from node.http.origins import Origins
+from node.identity.gate import Gate
+from node.identity.tokens import read_tokens
 from node.ops import OpsServer
 from node.process_watch import watch_collector
 from node.reactor import Reactor
@@ -74,8 +76,9 @@ class Node:
         pipeline = load_pipeline(config)
         self.sessions = Sessions(self.cluster, config, self.stats, self.rules, pipeline.finish)
         self.tags = TagPool(self.cluster.serving)
+        self.gate = Gate(config, read_tokens(config))
         self.protocol = Protocol(
-            self.cluster, self.sessions, self.tags, config, self.stats, pipeline
+            self.cluster, self.sessions, self.tags, config, self.stats, pipeline, self.gate
         )
         self.application = Application(
             self.cluster,
@@ -103,7 +106,7 @@ class Node:
                     origins,
                 ),
                 self.websockets,
-                EventReaders(self.sessions, self.relays, self.tags, origins),
+                EventReaders(self.sessions, self.relays, self.tags, origins, self.gate, self.stats),
                 self.application,
                 self.sessions,
                 self.relays,
@@ -113,6 +116,7 @@ class Node:
             HttpSettings(
                 max_body=config.max_message_size,
                 keep_alive=config.keep_alive,
+                forwarded=bool(config.trusted_proxies and config.address_rate),
                 websocket=WebSocketSettings(
                     max_message=config.max_message_size, deflate=config.websocket_deflate
                 ),
@@ -200,6 +204,7 @@ class Node:
         try:
             rules = await trio.to_thread.run_sync(read_rules, self.config)
             keys = await trio.to_thread.run_sync(read_keys, self.config)
+            tokens = await trio.to_thread.run_sync(read_tokens, self.config)
         except ConfigError as error:
             log.warning("settings_refused", error=str(error), using="those before")
             return
@@ -207,6 +212,7 @@ class Node:
         self.sessions.hub.rules_changed()
         self.reactor.wake()
         self.application.keys = keys
+        self.gate.tokens = tokens
         log.info("settings_loaded", channel_rules=len(rules), api_keys=len(keys))
 
 

@@ -12,6 +12,7 @@ import socket
 import stat
 import tomllib
 from difflib import get_close_matches
+from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -85,6 +86,13 @@ class Config(BaseModel):
     api_key: str | None = Field(default=None, repr=False, min_length=1)
     api_keys: Path | None = None  # TOML: several keys, with scopes
     api_key_file: Path | None = None
+    token_secret_file: Path | None = None  # sessions need a token signed with it (HS256)
+    token_public_key: Path | None = None  # or under this key's other half; PEM
+    token_audience: str = ""  # what the token's `aud` must say
+    token_issuer: str = ""  # what its `iss` must say
+    session_rate: Annotated[float, Field(ge=0, le=1e6)] = 0.0  # messages/s of one; 0: any
+    address_rate: Annotated[float, Field(ge=0, le=1e6)] = 0.0  # new sessions/s from one; 0: any
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ()  # whose X-Forwarded-For counts
     workers: Annotated[int, Field(ge=1, le=256)] = 1
     reuse_port: bool = False  # several workers of one host share the client port
     channels: Path | None = None  # TOML: the channel rules
@@ -161,7 +169,12 @@ class Config(BaseModel):
             str(parse_endpoint(part, default_port=PEER_PORT)) for part in parts if part.strip()
         )
 
-    @field_validator("hosts", "allowed_origins", "extensions", mode="before")
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _check_proxies(cls, proxies: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(str(ip_network(proxy)) for proxy in proxies)
+
+    @field_validator("hosts", "allowed_origins", "extensions", "trusted_proxies", mode="before")
     @classmethod
     def _split_list(cls, value: object) -> object:
         parts = value.split(",") if isinstance(value, str) else value
@@ -240,7 +253,13 @@ class Config(BaseModel):
     @property
     def reloads(self) -> bool:
         """Whether there is something to read again on SIGHUP."""
-        files = (self.tls_cert, self.channels, self.api_keys)
+        files = (
+            self.tls_cert,
+            self.channels,
+            self.api_keys,
+            self.token_secret_file,
+            self.token_public_key,
+        )
         return any(file is not None for file in files)
 
     def peer_address(self, bound_port: int | None = None) -> str:
@@ -260,7 +279,7 @@ class Config(BaseModel):
     def file_warnings(self) -> list[str]:
         """What is wrong with who may read the files that hold secrets, if anything."""
         warnings = []
-        for file in (self.cluster_secret_file, self.api_keys):
+        for file in (self.cluster_secret_file, self.api_keys, self.token_secret_file):
             mode = stat.S_IMODE(file.stat().st_mode) if file is not None and file.exists() else 0
             if mode & 0o077:
                 warnings.append(f"{file} can be read by others (mode {mode:03o}): chmod 600 {file}")

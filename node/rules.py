@@ -15,7 +15,7 @@ import msgspec
 from pubsub.wildcards import covering, covers, is_pattern
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 SERVICE_SEND: Final = "/service/send"
 _CACHED: Final = 16_384  # channels whose rule is remembered; all are forgotten together
@@ -95,17 +95,19 @@ class Rules:
             return None
         return "publish_denied"
 
-    def subscribe_denial(self, name: str) -> str | None:
+    def subscribe_denial(self, name: str, granted: Sequence[str] = ()) -> str | None:
         """Why a session may not subscribe to a channel or pattern; None if it may.
 
         A pattern is open only if everything under it is: it must not show what
-        a narrower rule hides.
+        a narrower rule hides. `granted`: what the session's token names.
         """
-        denial = _DENIALS[self.of(name).subscribe]
+        has_token = any(grant == name or covers(grant, name) for grant in granted)
+        denial = _denial(self.of(name), has_token=has_token)
         if denial is None and is_pattern(name):
             for match, rule in self._by_match.items():
-                if _DENIALS[rule.subscribe] is not None and covers(name, match):
-                    return _DENIALS[rule.subscribe]
+                hidden = _denial(rule, has_token=has_token)
+                if hidden is not None and covers(name, match):
+                    return hidden
         return denial
 
     def allows_direct(self) -> bool:
@@ -113,9 +115,9 @@ class Rules:
         return self.of(SERVICE_SEND).direct is Who.SESSION
 
 
-_DENIALS: Final = {
-    Who.SESSION: None,
-    Who.API: "subscribe_denied",
-    Who.TOKEN: "subscribe_denied, a token is needed and none can be shown yet",
-    Who.NOBODY: "subscribe_denied",
-}
+def _denial(rule: Rule, *, has_token: bool) -> str | None:
+    if rule.subscribe is Who.SESSION or (rule.subscribe is Who.TOKEN and has_token):
+        return None
+    if rule.subscribe is Who.TOKEN:
+        return "subscribe_denied, show a token that names the channel"
+    return "subscribe_denied"

@@ -47,6 +47,7 @@ class Batch:
         "held",
         "messages",
         "name",
+        "origin",
         "poll",
         "replies",
         "session",
@@ -79,6 +80,7 @@ class Batch:
         self.stream = stream
         self.binding = binding
         self.name = name
+        self.origin = ""  # under what its client's address is counted (`node.identity.gate`)
         self.replies: list[bytes | None] = [None] * len(messages)
         self.exchanges: dict[int, Exchange] = NOTHING  # by index, where extensions take part
         self.status = 200  # of the HTTP response

@@ -113,7 +113,8 @@ class HttpTransports:
         if address is None:
             shakes = any(message.channel == META_HANDSHAKE for message in messages)
             binding = bind(conn, head) if shakes else NONE
-            self._protocol.batch(messages, None, poll=poll, binding=binding).run()
+            origin = self._protocol.gate.client_of(conn, head) if shakes else ""
+            self._protocol.batch(messages, None, poll=poll, binding=binding, origin=origin).run()
             return
         session = self._sessions.get(address)
         if session is None:

@@ -22,6 +22,8 @@ from node.bayeux.messages import ABSENT, ClientMessage, error_reply, quote, repl
 from node.bayeux.publishing import Publishing
 from node.bayeux.subscribing import names_of, refusal_of
 from node.bayeux.traits import pack
+from node.identity.gate import Gate, token_in
+from node.identity.tokens import TokenError
 from pubsub.errors import RETRYABLE, Code
 from pubsub.messages import Failed
 from pubsub.sessions import parse_secret
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
     from node.tags import TagPool
     from node.websocket.connection import WebSocketConnection
 
+_PACED = frozenset({channels.META_SUBSCRIBE, channels.META_UNSUBSCRIBE})  # beside publishes
+_LATER = frozenset({429, 503})  # refusals that pass
 _NODES_TOLD = 16  # client addresses in a handshake reply
 
 
@@ -60,7 +64,10 @@ class Protocol:
         config: Config,
         stats: Stats,
         pipeline: Pipeline,
+        gate: Gate | None = None,
     ) -> None:
+        """`gate`: who may come in; without one everybody may."""
+        self.gate = gate or Gate(config)
         self._cluster = cluster
         self._sessions = sessions
         self._tags = tags
@@ -95,14 +102,16 @@ class Protocol:
         stream: WebSocketConnection | None = None,
         binding: bytes = b"",
         name: str = "",
+        origin: str = "",
     ) -> Batch:
         """A batch to `run()`; `session` is the local one its messages name, if any.
 
         It has been checked that who sends them may use it (`node.bayeux.binding`);
         `binding` is for the session that a handshake among them makes, `name` that
-        of a request which may be handled more than once.
+        of a request which may be handled more than once, `origin` is where it came
+        from (`Gate.client_of`).
         """
-        return Batch(
+        batch = Batch(
             messages,
             session,
             self._dispatch,
@@ -112,6 +121,8 @@ class Protocol:
             name=name,
             at_once=self._sessions.hub.at_once,
         )
+        batch.origin = origin
+        return batch
 
     def message_id(self) -> str:
         """An id for a message whose sender gave none: unique in the cluster."""
@@ -126,8 +137,18 @@ class Protocol:
         elif (
             message.channel == channels.META_HANDSHAKE
             or self._owner(batch, index, message) is not None
-        ) and self._passes(batch, index, message):
+        ) and (
+            (message.channel not in _PACED or self._is_in_time(batch, index, message))
+            and self._passes(batch, index, message)
+        ):
             handler(batch, index, message)
+
+    def _is_in_time(self, batch: Batch, index: int, message: ClientMessage) -> bool:
+        """Whether a session keeps to its rate; else that is told."""
+        if not self.gate.sessions or self.gate.lets_send(_session_of(batch).address):
+            return True
+        self._fail(batch, index, message, 429, "", "too fast, retry later")
+        return False
 
     def _passes(self, batch: Batch, index: int, message: ClientMessage) -> bool:
         """Whether the extensions let a message pass whose sender is known; else that is told."""
@@ -174,7 +195,7 @@ class Protocol:
         self._stats.refused[str(code)] += 1
         advice = advice or {402: REHANDSHAKE, 503: self._handshake_advice}.get(code, b"")
         if message.channel == channels.META_HANDSHAKE:
-            advice = RETRY if code == 503 else STOP
+            advice = RETRY if code in _LATER else STOP
         batch.reply(index, error_reply(message, code, arguments, text, advice))
 
     def _fail_with(self, batch: Batch, index: int, message: ClientMessage, failed: Failed) -> None:
@@ -207,6 +228,10 @@ class Protocol:
         if self._sessions.full:
             batch.status = 503  # proxies and clients that never heard of Bayeux understand that too
             self._fail(batch, index, message, 503, "", "too many sessions, retry")
+            return
+        denied = self.gate.deny_session(token_in(message.ext), batch.origin)
+        if denied is not None:
+            self._fail(batch, index, message, denied.status, "", denied.text)
             return
         secret = self._tags.mint()
         address = parse_secret(secret)
@@ -274,7 +299,12 @@ class Protocol:
     def _subscribe(self, batch: Batch, index: int, message: ClientMessage) -> None:
         session = _session_of(batch)
         names = names_of(message)
-        refused = refusal_of(names, session.topics, self._sessions.rules)
+        try:
+            granted = self.gate.claims(token_in(message.ext)).channels
+        except TokenError as error:
+            self._fail(batch, index, message, 403, "", f"subscribe_denied, {error}")
+            return
+        refused = refusal_of(names, session.topics, self._sessions.rules, granted)
         if refused is not None:
             self._fail(batch, index, message, *refused)
             return
@@ -355,5 +385,5 @@ class Protocol:
             self._fail(batch, index, message, 400, "", "data missing")
         elif (denial := self._publishing.denial(kind, channel)) is not None:
             self._fail(batch, index, message, 403, channel, denial)
-        elif self._passes(batch, index, message):
+        elif self._is_in_time(batch, index, message) and self._passes(batch, index, message):
             self._publishing.publish(batch, index, message, kind)

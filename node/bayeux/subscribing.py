@@ -31,9 +31,12 @@ def names_of(message: ClientMessage) -> list[str]:
 
 
 def refusal_of(
-    names: Sequence[str], held: Sequence[Topic], rules: Rules
+    names: Sequence[str], held: Sequence[Topic], rules: Rules, granted: Sequence[str] = ()
 ) -> tuple[int, str, str] | None:
-    """Why a session that reads `held` may not subscribe to `names`: (code, argument, text)."""
+    """Why a session that reads `held` may not subscribe to `names`: (code, argument, text).
+
+    `granted`: channels and patterns that its token names.
+    """
     if not names:
         return 400, "", "subscription missing"
     for name in names:
@@ -42,7 +45,7 @@ def refusal_of(
             return refused[0], name, refused[1]
         if is_pattern(name) and kind_of(name) is Kind.SERVICE:
             return 403, name, "service channels are the application's"
-        denial = rules.subscribe_denial(name)
+        denial = rules.subscribe_denial(name, granted)
         if denial is not None:
             return 403, name, denial
     if len(held) + len(names) > MAX_SUBSCRIPTIONS:

@@ -51,7 +51,9 @@ class BayeuxWebSocket:
     def open(self, conn: HttpConnection, head: Head) -> None:
         """Answer a handshake request; no CORS guards it, so pages are checked here."""
         if self._origins.allows(head):
-            conn.upgrade(head, self).mark = mark_of(head)
+            origin = self._protocol.gate.client_of(conn, head)
+            ws = conn.upgrade(head, self)
+            ws.mark, ws.origin = mark_of(head), origin
         else:
             conn.respond(403, error_body("forbidden", "pages of this origin may not talk to me"))
 
@@ -91,7 +93,9 @@ class BayeuxWebSocket:
     ) -> None:
         if ws.closed:
             return
-        batch = self._protocol.batch(messages, session, stream=ws, binding=ws.mark)
+        batch = self._protocol.batch(
+            messages, session, stream=ws, binding=ws.mark, origin=ws.origin
+        )
         batch.run()
         if not batch.done:
             self._open[batch] = None

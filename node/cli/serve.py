@@ -57,6 +57,30 @@ def serve(
     api_key_file: Annotated[
         str | None, _option("api-key-file", "Clients", "A file that holds the API key.")
     ] = None,
+    token_secret_file: Annotated[
+        str | None,
+        _option("token-secret-file", "Clients", "Sessions need a token signed with it, HS256."),
+    ] = None,
+    token_public_key: Annotated[
+        str | None,
+        _option("token-public-key", "Clients", "Or under the other half of this key, PEM."),
+    ] = None,
+    token_audience: Annotated[
+        str | None, _option("token-audience", "Clients", "What a token's aud must say [any].")
+    ] = None,
+    token_issuer: Annotated[
+        str | None, _option("token-issuer", "Clients", "What a token's iss must say [any].")
+    ] = None,
+    session_rate: Annotated[
+        str | None, _option("session-rate", "Clients", "Messages/s of a session; 0: any [0].")
+    ] = None,
+    address_rate: Annotated[
+        str | None, _option("address-rate", "Clients", "New sessions/s of an address; 0: any [0].")
+    ] = None,
+    trusted_proxies: Annotated[
+        str | None,
+        _option("trusted-proxies", "Clients", "NETWORK,… whose X-Forwarded-For counts [none]."),
+    ] = None,
     demo: Annotated[
         bool | None, _option("demo/--no-demo", "Clients", "Serve the demo page at / [no].")
     ] = None,
@@ -265,16 +289,18 @@ def _check_certificate(config: Config) -> None:
 
 def _check_keys(config: Config) -> None:
     from node.api.keys import read_keys  # noqa: PLC0415 - as for node.app
+    from node.identity.tokens import read_tokens  # noqa: PLC0415
 
     read_keys(config)
+    read_tokens(config)
 
 
 def _check_rules(config: Config) -> None:
     from node.rules_file import read_rules  # noqa: PLC0415 - as for node.app
 
     for rule in read_rules(config):
-        if rule.subscribe == "token":
-            _log.warning("nobody can subscribe: tokens are not served yet", channels=rule.match)
+        if rule.subscribe == "token" and not (config.token_secret_file or config.token_public_key):
+            _log.warning("nobody can subscribe: no key checks tokens", channels=rule.match)
 
 
 def _check_extensions(config: Config) -> None:

@@ -63,6 +63,7 @@ class Head(msgspec.Struct, frozen=True, gc=False):
     cookie: str  # "name=value; …": only the cookies that the settings name
     digest: bytes = b""  # the head cache's; empty for a head that is never remembered
     raw: bytes = b""  # the whole head, only where it is never remembered
+    forwarded: str = ""  # `X-Forwarded-For`, only where the settings want it
 
     @property
     def method(self) -> str:
@@ -181,10 +182,13 @@ class Head(msgspec.Struct, frozen=True, gc=False):
         return None
 
 
-def parse(head: bytes, cookies: frozenset[str], digest: bytes = b"") -> tuple[Head, h11.Connection]:
+def parse(
+    head: bytes, cookies: frozenset[str], digest: bytes = b"", *, forwarded: bool = False
+) -> tuple[Head, h11.Connection]:
     """Parse a whole head (up to and with its empty line).
 
-    `digest` is kept in a head that may be remembered. Also returned: the h11
+    `digest` is kept in a head that may be remembered; `forwarded`: so is
+    `X-Forwarded-For`. Also returned: the h11
     connection that parsed it, which can read a chunked body.
 
     Raises RemoteProtocolError with the fitting status.
@@ -198,7 +202,7 @@ def parse(head: bytes, cookies: frozenset[str], digest: bytes = b"") -> tuple[He
         raise remote_error(error) from error
     if not isinstance(request, h11.Request):
         raise RemoteProtocolError("no request in a request head")
-    return _boil_down(request, head, cookies, digest), parser
+    return _boil_down(request, head, cookies, digest, forwarded=forwarded), parser
 
 
 def remote_error(error: h11.RemoteProtocolError) -> RemoteProtocolError:
@@ -207,7 +211,14 @@ def remote_error(error: h11.RemoteProtocolError) -> RemoteProtocolError:
     return RemoteProtocolError(str(error)[:200], status, _CODES.get(status, "bad_request"))
 
 
-def _boil_down(request: h11.Request, raw: bytes, cookies: frozenset[str], digest: bytes) -> Head:
+def _boil_down(
+    request: h11.Request,
+    raw: bytes,
+    cookies: frozenset[str],
+    digest: bytes,
+    *,
+    forwarded: bool,
+) -> Head:
     fields: dict[bytes, bytes] = {}
     for name, value in request.headers:
         fields[name] = fields[name] + b", " + value if name in fields else value
@@ -247,7 +258,10 @@ def _boil_down(request: h11.Request, raw: bytes, cookies: frozenset[str], digest
     )
     headers = [value for name, value in request.headers if name == b"cookie"]
     cookie = _kept_cookies(headers, cookies) if headers else ""
-    texts = (path, query, cookie, shape.content_type, shape.page, shape.host, shape.last_event_id)
+    via = text(b"x-forwarded-for") if forwarded else ""
+    texts = (
+        path, query, cookie, shape.content_type, shape.page, shape.host, shape.last_event_id, via
+    )  # fmt: skip
     kept = (
         bool(digest)
         and method in _KEPT_METHODS
@@ -255,8 +269,8 @@ def _boil_down(request: h11.Request, raw: bytes, cookies: frozenset[str], digest
         and sum(map(len, texts)) <= MAX_KEPT
     )
     if kept:
-        return Head(shape, cookie, digest)
-    return Head(msgspec.structs.replace(shape, plain=False), cookie, raw=raw)
+        return Head(shape, cookie, digest, forwarded=via)
+    return Head(msgspec.structs.replace(shape, plain=False), cookie, raw=raw, forwarded=via)
 
 
 def _split_target(target: str) -> tuple[str, str]:

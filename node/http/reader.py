@@ -144,7 +144,9 @@ class RequestReader(Connection):
             service.stats.head_cache_hits += 1
             return known, None
         service.stats.head_cache_misses += 1
-        parsed, parser = parse(head, service.settings.cookies, digest)
+        parsed, parser = parse(
+            head, service.settings.cookies, digest, forwarded=service.settings.forwarded
+        )
         return service.heads.remember(parsed), parser
 
     def _wait_for_head(self, data: bytes) -> None:

@@ -32,6 +32,7 @@ class HttpSettings:
     drain_timeout: float = 5.0  # seconds of the same
     keep_alive: float = 25.0  # seconds between comments in a stream of events
     cookies: frozenset[str] = frozenset({"BAYEUX_BROWSER"})  # those that Head.cookie keeps
+    forwarded: bool = False  # Head.forwarded is kept: proxies stand in front
     websocket: WebSocketSettings = field(default_factory=WebSocketSettings)
 
 

@@ -9,6 +9,7 @@ that it had, if the id names one and that still lives, else with a new one.
 from __future__ import annotations
 
 from functools import partial
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from node.bayeux.binding import admits, mark_of
@@ -18,6 +19,7 @@ from node.bayeux.http import bind
 from node.bayeux.subscribing import refusal_of
 from node.errors import RemoteProtocolError
 from node.http.responses import error_body
+from node.identity.tokens import TokenError
 from node.sse import events
 from node.sse.cursors import Position, parse_id, position_id
 from node.topic import MESSAGES, NUMBERED
@@ -30,8 +32,10 @@ if TYPE_CHECKING:
     from node.bayeux.sessions import Sessions
     from node.http import Head, HttpConnection
     from node.http.origins import Origins
+    from node.identity.gate import Denied, Gate
     from node.rules import Rules
     from node.session import Session
+    from node.stats import Stats
     from node.tags import TagPool
     from pubsub.messages import Cursor
 
@@ -55,11 +59,22 @@ class Reader:
 class Opening:
     """A request on its way to a stream: a session first, then its channels, one by one."""
 
-    __slots__ = ("binding", "channels", "failed", "left", "position", "secret", "visit")
+    __slots__ = (
+        "binding", "channels", "failed", "left", "origin", "position", "secret", "token", "visit",
+    )  # fmt: skip
 
     def __init__(
-        self, visit: Visit, channels: tuple[str, ...], position: Position, binding: bytes
+        self,
+        visit: Visit,
+        channels: tuple[str, ...],
+        position: Position,
+        binding: bytes,
+        token: str,
+        origin: str,
     ) -> None:
+        """`token` and `origin`: as `Gate.deny_session` takes them."""
+        self.token = token
+        self.origin = origin
         self.visit = visit
         self.channels = channels
         self.position = position
@@ -76,7 +91,17 @@ class Opening:
 class EventReaders:
     """Takes requests to `/sse`."""
 
-    def __init__(self, sessions: Sessions, relays: Relays, tags: TagPool, origins: Origins) -> None:
+    def __init__(
+        self,
+        sessions: Sessions,
+        relays: Relays,
+        tags: TagPool,
+        origins: Origins,
+        gate: Gate,
+        stats: Stats,
+    ) -> None:
+        self._gate = gate
+        self._stats = stats
         self._sessions = sessions
         self._relays = relays
         self._tags = tags
@@ -94,11 +119,21 @@ class EventReaders:
             conn.respond(405, told, headers=(("Allow", METHODS),))
         else:
             fields = Fields(head.query)
-            channels = _channels(fields, self._sessions.rules)
+            token = _token(fields, head)
+            channels = _channels(fields, self._sessions.rules, self._granted(token))
             position = parse_id(head.last_event_id, len(channels))
             if not position.session:
                 position = Position(fields.get("session"), position.cursors)
-            self._begin(Opening(Visit(conn), channels, position, bind(conn, head)), mark_of(head))
+            origin = self._gate.client_of(conn, head)
+            opening = Opening(Visit(conn), channels, position, bind(conn, head), token, origin)
+            self._begin(opening, mark_of(head))
+
+    def _granted(self, token: str) -> tuple[str, ...]:
+        """The channels that a token opens: none, if it is no good."""
+        try:
+            return self._gate.claims(token).channels
+        except TokenError:
+            return ()
 
     # -- a session ------------------------------------------------------------------
 
@@ -132,6 +167,10 @@ class EventReaders:
         if self._sessions.full:
             self._refuse(opening, _FULL)
             return
+        denied = self._gate.deny_session(opening.token, opening.origin)
+        if denied is not None:
+            self._deny(opening, denied)
+            return
         opening.secret = self._tags.mint()
         address = parse_secret(opening.secret)
         if address is None:
@@ -152,6 +191,14 @@ class EventReaders:
         conn = opening.visit.conn
         conn.owner = None
         conn.respond(503, body)
+
+    def _deny(self, opening: Opening, denied: Denied) -> None:
+        self._stats.refused[str(denied.status)] += 1
+        conn = opening.visit.conn
+        conn.owner = None
+        retry = denied.status == HTTPStatus.TOO_MANY_REQUESTS
+        code = "rate_limited" if retry else "unauthorized"
+        conn.respond(denied.status, error_body(code, denied.text, retry=retry))
 
     # -- its channels ---------------------------------------------------------------
 
@@ -184,13 +231,19 @@ class EventReaders:
         self._sessions.hub.catch_up(session)
 
 
-def _channels(fields: Fields, rules: Rules) -> tuple[str, ...]:
+def _token(fields: Fields, head: Head) -> str:
+    """The token that a reader shows: browsers' event streams can send it in the URL only."""
+    scheme, _, token = head.authorization.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else fields.get("token")
+
+
+def _channels(fields: Fields, rules: Rules, granted: tuple[str, ...]) -> tuple[str, ...]:
     """What the client wants to read. Raises RemoteProtocolError with the fitting status."""
     channels = tuple(dict.fromkeys(fields.all("channel")))
     if len(channels) > MAX_CHANNELS:
         raise RemoteProtocolError(f"at most {MAX_CHANNELS} channels", 413, "too_large")
     if channels:
-        refusal = refusal_of(channels, (), rules)
+        refusal = refusal_of(channels, (), rules, granted)
         if refusal is not None:
             status, name, text = refusal
             status = 400 if status == 405 else status

@@ -63,7 +63,7 @@ class WebSocketReceiver(Protocol):
 class WebSocketConnection(MessageReader):
     """A client connection that speaks WebSocket."""
 
-    __slots__ = ("_receiver", "mark")
+    __slots__ = ("_receiver", "mark", "origin")
 
     transport: ClassVar[Literal["websocket"]] = "websocket"
 
@@ -79,6 +79,7 @@ class WebSocketConnection(MessageReader):
         """`window`: bits of the client's window for deflated frames; 0: not agreed."""
         super().__init__(reactor, sock, settings, window)
         self._receiver: WebSocketReceiver | None = receiver  # None once it has been told the end
+        self.origin = ""  # where it came from, where that is counted (likewise)
         self.mark = b""  # what the handshake showed of its browser (the protocol above's own)
 
     # -- for the protocol above -------------------------------------------------------

@@ -54,7 +54,14 @@ class FrontDoor(Edge):
                 self.origins,
             ),
             BayeuxWebSocket(self.protocol, self.sessions, self.relays, self.stats, self.origins),
-            EventReaders(self.sessions, self.relays, self.tags, self.origins),
+            EventReaders(
+                self.sessions,
+                self.relays,
+                self.tags,
+                self.origins,
+                self.protocol.gate,
+                self.stats,
+            ),
             None,  # type: ignore[arg-type]
             self.sessions,
             self.relays,

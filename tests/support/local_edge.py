@@ -219,14 +219,21 @@ class Edge:
     def client(self) -> Client:
         return Client(self).handshake()
 
-    def post(self, messages: list[dict[str, Any]], socket: FakeSocket | None = None) -> FakePoll:
+    def post(
+        self,
+        messages: list[dict[str, Any]],
+        socket: FakeSocket | None = None,
+        origin: str = "",
+    ) -> FakePoll:
         """Bring a batch in, as a transport does."""
         poll = FakePoll()
         batch = decode_batch(json.dumps(messages).encode())
         address = named_session(batch)
         session = self.sessions.get(address) if address is not None else None
         if socket is None:
-            self.protocol.batch(batch, session, poll=poll, binding=self.binding).run()
+            self.protocol.batch(
+                batch, session, poll=poll, binding=self.binding, origin=origin
+            ).run()
         else:
             self.protocol.batch(batch, session, stream=socket).run()  # type: ignore[arg-type]
         return poll

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 
+import jwt
 import pytest
 import trio
 
 from front_door import BROWSER, Events, FrontDoor, Visitor, front_door
+from node.identity.tokens import Key, Tokens
 from pubsub.messages import Cursor
 
 
@@ -265,6 +268,40 @@ async def test_other_methods_and_full_nodes() -> None:
         assert await refused(door.connect(), "POST /sse?channel=/a") == (405, "bad_request")
         door.client()
         assert await refused(door.connect(), "GET /sse?channel=/a") == (503, "unavailable")
+
+
+async def test_where_tokens_are_wanted_a_stream_needs_one() -> None:
+    secret = b"0123456789abcdef0123456789abcdef"
+    token = jwt.encode({"exp": time.time() + 60, "channels": ["/vip/*"]}, secret, "HS256")
+    rule = '[[channel]]\nmatch = "/vip/**"\nsubscribe = "token"'
+    async with front_door(rules=rule) as door:
+        assert await refused(door.connect(), "GET /sse?channel=/vip/a") == (403, "forbidden")
+        door.protocol.gate.tokens = Tokens([Key("HS256", secret)])
+        assert await refused(door.connect(), "GET /sse?channel=/a") == (401, "unauthorized")
+        assert await refused(door.connect(), "GET /sse?token=x") == (401, "unauthorized")
+        assert await refused(door.connect(), f"GET /sse?channel=/vip/a/b&token={token}") == (
+            403,
+            "forbidden",
+        )
+        assert door.stats.refused["401"] == 2
+        visitor = door.connect()
+        await visitor.send(f"GET /sse?channel=/vip/a&token={token}")
+        await Events(visitor).start()
+        visitor = door.connect()
+        await visitor.send("GET /sse?channel=/vip/a", f"Authorization: Bearer {token}")
+        await Events(visitor).start()
+
+
+async def test_streams_of_one_address_are_paced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("node.identity.gate.Gate.client_of", lambda *_: "192.0.2.1")
+    async with front_door(address_rate=0.1) as door:
+        answers = [await door.connect().ask("GET /sse?channel=/meta/connect") for _ in range(20)]
+        assert {answer[0] for answer in answers} == {403}  # no session, none counted
+        for _ in range(10):
+            visitor = door.connect()
+            await visitor.send("GET /sse?channel=/a")
+            await Events(visitor).start()
+        assert await refused(door.connect(), "GET /sse?channel=/a") == (429, "rate_limited")
 
 
 async def test_another_origin_may_read_where_it_is_allowed() -> None:

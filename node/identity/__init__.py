@@ -1,0 +1,1 @@
+"""Who may come in, and how fast: tokens, rates, and the gate that asks both."""

@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install -c requi
 NPM_LOCKS := $(wildcard tests/clients/package-lock.json tests/browser/package-lock.json)
 NPM_STAMPS := $(if $(shell command -v npm),$(NPM_LOCKS:package-lock.json=node_modules/.installed))
 
-.PHONY: run test unit fuzz ring-rounds lint fmt lock clean
+.PHONY: run test unit fuzz ring-rounds dashboards lint fmt lock clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.run
@@ -41,6 +41,10 @@ ring-rounds: $(VENV)/.dev
 	@COMETRING_RING_ROUNDS=$(RING_ROUNDS) COMETRING_RING_SEED=$(RING_SEED) \
 		$(BIN)/python -m pytest -s tests/cluster/test_ring_rounds.py --timeout $$(($(RING_ROUNDS) * 30 + 120))
 
+# Grafana's JSON from ops/dashboards.
+dashboards: $(VENV)/.dev
+	@$(BIN)/python -m ops.dashboards
+
 lint: $(VENV)/.dev
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -56,7 +60,7 @@ fmt: $(VENV)/.dev
 lock: $(VENV)/.dev
 	@$(BIN)/python -m pip --disable-pip-version-check --quiet install uv
 	@header=$$(head -n 1 requirements.lock); \
-	$(BIN)/uv pip compile pyproject.toml --extra dev --extra loadtest --universal --upgrade \
+	$(BIN)/uv pip compile pyproject.toml --extra dev --extra loadtest --extra ops --universal --upgrade \
 		--python-version 3.11 --no-header --no-annotate --no-emit-index-url \
 		--no-emit-find-links --quiet --output-file requirements.lock >/dev/null && \
 	printf '%s\n' "$$header" | cat - requirements.lock > requirements.lock.new && \
@@ -80,7 +84,7 @@ $(VENV)/.run: $(VENV)/.made pyproject.toml requirements.lock
 
 $(VENV)/.dev: $(VENV)/.made pyproject.toml requirements.lock
 	@echo 'installing cometring and what its tests need into $(VENV) …'
-	@$(PIP) --editable '.[dev,loadtest]'
+	@$(PIP) --editable '.[dev,loadtest,ops]'
 	@touch $@ $(VENV)/.run
 
 %/node_modules/.installed: %/package-lock.json %/package.json

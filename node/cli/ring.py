@@ -199,4 +199,6 @@ def _read_keys(keys: list[str]) -> Iterator[str]:
 
 
 def _url(ops: str) -> str:
+    if ops.startswith(":"):  # as a listener on all addresses is told
+        ops = LOOPBACK + ops
     return ops if "://" in ops else f"http://{ops}"

@@ -9,12 +9,17 @@ import pytest
 PACKAGES = {
     "cc": "build-essential",
     "chromium": "chromium",
+    "dnsmasq": "dnsmasq-base",
     "haproxy": "haproxy",
     "ip": "iproute2",
     "node": "nodejs",
     "npm": "npm",
     "nsenter": "util-linux",
     "openssl": "openssl",
+    "prometheus": "prometheus",
+    "promtool": "prometheus",
+    "systemd-analyze": "systemd",
+    "tc": "iproute2",
     "unshare": "util-linux",
 }
 

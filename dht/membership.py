@@ -81,11 +81,14 @@ class Membership:
         """Whether no majority of voters has answered this member for some time."""
         return now >= max(self.lease.until, self._since) + self._settings.frozen_after
 
-    def heard_views(self) -> tuple[int, tuple[NodeId, ...]]:
-        """How many members have told their view, and those that are on another than this one."""
-        number = self.view.number
-        others = (node for node, each in self._numbers.items() if each != number)
-        return len(self._numbers), tuple(sorted(others))
+    def heard_views(self, now: float) -> tuple[int, tuple[NodeId, ...]]:
+        """How many members tell their view, and those that are on another than this one.
+
+        Who is silent tells nothing any more.
+        """
+        number, silent = self.view.number, self._detector.silent(now)
+        told = {node: each for node, each in self._numbers.items() if node not in silent}
+        return len(told), tuple(sorted(node for node, each in told.items() if each != number))
 
     def missing_voters(self, now: float) -> frozenset[NodeId]:
         """Voters that this member has not heard of late, or knows to be gone."""

@@ -68,7 +68,7 @@ def describe(
 ) -> RingStatus:
     """The status of a node; `member` is None unless a view lists it."""
     council = member.council if member else None
-    heard, behind = member.heard_views() if member else (0, ())
+    heard, behind = member.heard_views(now) if member else (0, ())
     absent = council.absent if council else ()
     return RingStatus(
         me=me,

@@ -13,6 +13,13 @@ SHORT_ID = 8  # hex digits that tell nodes apart for a person
 UNEVEN = 4.0  # times the mean: more than joins and leaves account for
 
 
+def style(verdict: str) -> str:
+    """How a verdict looks on a terminal."""
+    if verdict == "healthy":
+        return "bold green"
+    return "bold red" if verdict.partition(":")[0].isupper() else "bold yellow"
+
+
 def verdict(rings: Sequence[RingReport]) -> str:
     """One phrase for all of it; the worst that is true of any node that was asked."""
     ring = rings[0]
@@ -56,6 +63,8 @@ def _views(rings: Sequence[RingReport]) -> str:
     if ring.behind:
         behind = ", ".join(node[:SHORT_ID] for node in ring.behind)
         return f"of {ring.heard} members heard, not on {ring.view}: {behind}"
+    if ring.heard < len(ring.members) and ring.suspected:
+        return f"the {ring.heard} members heard are on {ring.view}; nobody knows of the others"
     return f"one: all {ring.heard} members heard are on {ring.view}"
 
 
@@ -64,10 +73,10 @@ def _voters(ring: RingReport) -> str:
     text = f"{total - missing} of {total} heard"
     if missing:
         text += f", missing {', '.join(node[:SHORT_ID] for node in ring.missing_voters)}"
-    if ring.leader is not None:
-        text += f"; {ring.leader[:SHORT_ID]} leads"
     if ring.frozen:
         return text + "; NO MAJORITY ANSWERS: publishes are refused, no view can be decided"
+    if ring.leader is not None:
+        text += f"; {ring.leader[:SHORT_ID]} leads"
     return text + ("; lease held" if ring.leased else "; no lease just now")
 
 

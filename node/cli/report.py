@@ -40,6 +40,13 @@ class AccusedReport(msgspec.Struct, frozen=True):
     by: tuple[str, ...]  # hex
 
 
+class LinkReport(msgspec.Struct, frozen=True):
+    """An open link of the node that was asked."""
+
+    node: str  # hex
+    rtt: float | None = None  # seconds; None before it is known
+
+
 class RingReport(msgspec.Struct, frozen=True):
     """The ring, as one node sees it."""
 
@@ -60,6 +67,7 @@ class RingReport(msgspec.Struct, frozen=True):
     heard: int = 0
     behind: tuple[str, ...] = ()
     balance: float = 0.0
+    links: tuple[LinkReport, ...] = ()
 
     def to_view(self) -> View:
         """The view itself, of which placement is a pure function; raises OperationFailed."""

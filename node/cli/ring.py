@@ -10,13 +10,14 @@ import msgspec
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from dht.errors import NoMembers
 from dht.ids import slot_of
 from dht.placement import Placement
 from node.cli.errors import OperationFailed, UsageFailed
-from node.cli.health import SHORT_ID, lines, verdict
-from node.cli.report import RingReport, fetch_ring, fetch_situation
+from node.cli.health import SHORT_ID, lines, style, verdict
+from node.cli.report import LinkReport, RingReport, fetch_ring, fetch_situation
 from node.cli.web import Reply, fetch
 from node.cluster.recovery import Situation, prove
 from node.config import OPS_PORT, load_config
@@ -53,10 +54,7 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Members, view and health, as one node sees them; with several, whether they agree."""
-    rings = [fetch_ring(_url(each)) for each in ops.split(",") if each.strip()]
-    if not rings:
-        msg = "name an ops listener: --ops HOST:PORT"
-        raise UsageFailed(msg)
+    rings, silent = _ask_all([each.strip() for each in ops.split(",") if each.strip()])
     if as_json:
         told = rings[0] if len(rings) == 1 else rings
         print(msgspec.json.encode(told).decode(), flush=True)
@@ -64,11 +62,29 @@ def status(
     # Into a pipe nothing is to be cut off; a terminal has the width it has.
     console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
     ring = rings[0]
-    head = f"ring {ring.ring[:SHORT_ID]}  view {ring.view}  {len(ring.members)} members"
-    console.print(f"{head}  {verdict(rings)}", highlight=False)
-    for title, text in lines(rings):
-        console.print(f"{title:<11}{text}", highlight=False)
+    state = verdict(rings)
+    head = f"  ring {ring.ring[:SHORT_ID]}  view {ring.view}  {len(ring.members)} members"
+    console.print(Text.assemble((state, style(state)), head))
+    for title, text in [*lines(rings), *(("no answer", each) for each in silent)]:
+        console.print(Text(f"{title:<11}{text}"))
     console.print(_table(ring))
+
+
+def _ask_all(addresses: list[str]) -> tuple[list[RingReport], list[str]]:
+    """What those say that answer, and why others do not. Raises OperationFailed if none does."""
+    if not addresses:
+        msg = "name an ops listener: --ops HOST:PORT"
+        raise UsageFailed(msg)
+    rings: list[RingReport] = []
+    silent: list[str] = []
+    for address in addresses:
+        try:
+            rings.append(fetch_ring(_url(address)))
+        except OperationFailed as error:
+            silent.append(str(error))
+    if not rings:
+        raise OperationFailed(silent[0])
+    return rings, silent
 
 
 @app.command()
@@ -130,21 +146,36 @@ def _complaint(reply: Reply) -> str:
 
 def _table(ring: RingReport) -> Table:
     table = Table(box=None, pad_edge=False)
-    for title in ("node", "state", "client", "peer", "zone"):
+    for title in ("node", "state", "role", "client", "peer", "zone"):
         table.add_column(title, no_wrap=True)
-    table.add_column("share", justify="right")
+    for title in ("share", "link"):
+        table.add_column(title, justify="right")
+    links = {link.node: link for link in ring.links}
     for member in ring.members:
-        mark = " (suspected)" if member.id in ring.suspected else ""
+        suspected = member.id in ring.suspected
+        mark = " (suspected)" if suspected else ""
         here = " *" if member.id == ring.node else ""
+        role = "leads" if member.id == ring.leader and not ring.frozen else ""
+        role = role or ("votes" if member.id in ring.voters else "")
         table.add_row(
             member.id[:SHORT_ID] + here,
             member.state + mark,
+            role,
             member.client,
             member.peer,
             member.zone,
             f"{member.share:.1%}",
+            _distance(links.get(member.id)) if not here else "",
+            style="red" if suspected else "",
         )
     return table
+
+
+def _distance(link: LinkReport | None) -> str:
+    """How far away a member is from the node that was asked."""
+    if link is None:
+        return "none"
+    return f"{link.rtt * 1000:.1f} ms" if link.rtt is not None else "open"
 
 
 @app.command()

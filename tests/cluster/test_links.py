@@ -217,3 +217,24 @@ async def test_noise_on_the_peer_port_does_not_disturb_the_ring() -> None:
         assert [node.edge.views for node in nodes] == views
         assert nodes[0].cluster.post(nodes[1].cluster.me, RelayCancel(1))
         await until(lambda: nodes[1].edge.of("message"))
+
+
+async def test_zones_keep_copies_apart() -> None:
+    """Four nodes in two zones: no zone has all copies of a slot, nor all voters."""
+    seed = Node(zone="zone-0", join=f"{HOST}:1", expect=4)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(seed.run)
+        nodes = [Node(zone=f"zone-{i % 2}", join=seed.peer, expect=4) for i in (1, 2, 3)]
+        for node in nodes:
+            await nursery.start(node.run)
+        await until(lambda: {node.members for node in (seed, *nodes)} == {4}, 20)
+        view, placement = seed.cluster.view, seed.cluster.placement
+        assert view is not None
+        assert placement is not None
+        zones = {member.id: member.zone for member in view.members}
+        assert sorted(zones.values()) == ["zone-0", "zone-0", "zone-1", "zone-1"]
+        assert {zones[voter] for voter in view.voters} == {"zone-0", "zone-1"}
+        for slot in range(4096):
+            first, second, _ = (zones[copy] for copy in placement.replicas(slot))
+            assert first != second
+        nursery.cancel_scope.cancel()

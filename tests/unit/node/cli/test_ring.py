@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from cluster_process import free_port
 from dht.ids import random_id, slot_of
 from dht.placement import Placement
 from dht.view import MemberState, View
+from node.cli.health import style
 from node.cli.main import main
 from node.cluster.recovery import Situation, prove
 from ring_views import member
@@ -58,10 +60,62 @@ def test_status_as_a_table(node: StubServer, capsys: pytest.CaptureFixture[str])
     head, _, _, _, titles, *rows = capsys.readouterr().out.splitlines()
     assert "view 12" in head
     assert "7 members" in head
-    assert titles.split() == ["node", "state", "client", "peer", "zone", "share"]
+    assert titles.split() == ["node", "state", "role", "client", "peer", "zone", "share", "link"]
     assert [row.split()[0] for row in rows] == [m.id.hex()[:8] for m in MEMBERS]
     assert rows[2].split()[1] == "*"
     assert "14.3%" in rows[0]
+
+
+def test_a_row_tells_the_role_of_a_member_and_how_far_away_it_is(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    ids = [m.id.hex() for m in MEMBERS]
+    more = {
+        "node": ids[2],
+        "leader": ids[0],
+        "voters": [ids[0], ids[1]],
+        "links": [{"node": ids[0], "rtt": 0.0123}, {"node": ids[1], "rtt": None}],
+    }
+    with StubServer(lambda _: Answer(described(VIEW, **more))) as node:
+        assert main(["ring", "status", "--ops", node.url]) == 0
+    *_, first, second, third, fourth, _, _, _ = capsys.readouterr().out.splitlines()
+    assert "leads" in first
+    assert first.endswith("12.3 ms")
+    assert "votes" in second
+    assert second.endswith("open")
+    assert third.rstrip().endswith("14.3%"), "the node that was asked"
+    assert fourth.endswith("none")
+
+
+def test_nodes_that_do_not_answer_are_named(
+    node: StubServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    down = f"127.0.0.1:{free_port()}"
+    assert main(["ring", "status", "--ops", f"{down},{node.url}"]) == 0
+    out = capsys.readouterr().out
+    assert "healthy" in out
+    assert "no answer" in out
+    assert down in out
+    assert main(["ring", "status", "--ops", f"{down},{down}"]) == 1
+
+
+def test_of_who_is_silent_nobody_claims_to_know_the_view(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    lost = [m.id.hex() for m in MEMBERS[3:]]
+    more = {"suspected": lost, "heard": 2, "frozen": True, "leader": MEMBERS[0].id.hex()}
+    with StubServer(lambda _: Answer(described(VIEW, **more))) as node:
+        assert main(["ring", "status", "--ops", node.url]) == 0
+    out = capsys.readouterr().out
+    assert "the 2 members heard are on 12; nobody knows of the others" in out
+    assert "leads" not in out
+
+
+def test_a_verdict_has_a_colour() -> None:
+    assert "green" in style("healthy")
+    assert "yellow" in style("2 suspected")
+    assert "red" in style("FROZEN: no majority of voters")
+    assert "red" in style("TWO RINGS")
 
 
 def test_status_as_json(node: StubServer, capsys: pytest.CaptureFixture[str]) -> None:

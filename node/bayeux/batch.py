@@ -147,9 +147,10 @@ class Batch:
 
     def reply(self, index: int, data: bytes) -> None:
         """Give the reply to message `index` (a JSON object)."""
-        exchange = self.take(index)
-        if exchange is not None and self._complete is not None:
-            data = self._complete(exchange, data)
+        if self.exchanges:
+            exchange = self.exchanges.pop(index, None)
+            if exchange is not None and self._complete is not None:
+                data = self._complete(exchange, data)
         self.replies[index] = data
         self.skip(index)
 

@@ -253,18 +253,18 @@ class Connects(ABC):
         elif surplus or session.advise:
             fields = b',"advice":' + (self._surplus_advice if surplus else self._advice)
             session.advise = surplus  # once it is alone, it is told so
-        exchange, session.exchange = session.exchange, None
-        if exchange is not None:
-            self._finish(exchange)
-        ext = exchange.ext if exchange is not None else {}
+        exchange = session.exchange
+        if exchange is None:
+            if session.gaps:
+                fields += added({}, {"gaps": session.gaps})
+                session.gaps = ()
+            return fields
+        session.exchange = None
+        self._finish(exchange)
         if session.gaps:
-            ext["gaps"] = session.gaps
+            exchange.ext["gaps"] = session.gaps
             session.gaps = ()
-        if exchange is not None:
-            fields += added(exchange.fields, ext)
-        elif ext:
-            fields += added({}, ext)
-        return fields
+        return fields + added(exchange.fields, exchange.ext)
 
     def _pause(self, session: Session) -> float:
         """Seconds that a late loop makes the client wait between polls; streams cost nothing."""

@@ -18,7 +18,7 @@ from node.bayeux.channels import Kind, kind_of
 from node.bayeux.connects import CONNECTION_TYPES
 from node.bayeux.extensions import Client, Veto
 from node.bayeux.extensions.pipeline import added
-from node.bayeux.messages import ABSENT, ClientMessage, error_reply, quote, reply
+from node.bayeux.messages import ClientMessage, error_reply, quote, reply
 from node.bayeux.publishing import Publishing
 from node.bayeux.subscribing import names_of, refusal_of
 from node.bayeux.traits import pack
@@ -74,6 +74,7 @@ class Protocol:
         self._config = config
         self._stats = stats
         self._pipeline = pipeline
+        self._eager = pipeline.eager
         self._publishing = Publishing(
             cluster,
             sessions.rules,
@@ -153,11 +154,7 @@ class Protocol:
     def _passes(self, batch: Batch, index: int, message: ClientMessage) -> bool:
         """Whether the extensions let a message pass whose sender is known; else that is told."""
         session = batch.session
-        if (
-            message.ext == ABSENT
-            and not self._pipeline.eager
-            and (session is None or session.acks is None)
-        ):
+        if not (message.ext or self._eager) and (session is None or session.acks is None):
             return True
         client = None
         if session is not None and message.channel != channels.META_HANDSHAKE:

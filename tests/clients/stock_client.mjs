@@ -2,8 +2,9 @@
  * The stock CometD client as a child process: commands are JSON lines on standard input,
  * answers and what arrives are JSON lines on standard output.
  *
- *   node stock_client.mjs URL long-polling|websocket
+ *   node stock_client.mjs URL TRANSPORT… ['{"extensions": ["ack", …], "settings": {…}}']
  *
+ * Transports are those that it may use, comma-separated.
  * A command {"n": 1, "do": "subscribe", "channel": "/chat/room"} is answered by
  * {"n": 1, "reply": {…}}; messages come as {"message": {…}}, lost and regained
  * connections as {"connect": {…}}. The client ends when standard input does.
@@ -11,9 +12,14 @@
 
 import { createInterface } from "node:readline";
 import { CometD } from "cometd";
+import { AckExtension } from "cometd/AckExtension.js";
+import { BinaryExtension } from "cometd/BinaryExtension.js";
+import { TimeStampExtension } from "cometd/TimeStampExtension.js";
+import { TimeSyncExtension } from "cometd/TimeSyncExtension.js";
 import { adapt } from "cometd-nodejs-client";
 
-const [url, transport] = process.argv.slice(2);
+const [url, transports, options = "{}"] = process.argv.slice(2);
+const { extensions = [], settings = {} } = JSON.parse(options);
 const say = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
 
 adapt();
@@ -21,9 +27,14 @@ console.debug = console.log = console.info = () => {}; // standard output is our
 
 const cometd = new CometD();
 for (const type of cometd.getTransportTypes()) {
-  if (type !== transport) cometd.unregisterTransport(type);
+  if (!transports.split(",").includes(type)) cometd.unregisterTransport(type);
 }
-cometd.configure({ url });
+const known = {
+  ack: AckExtension, binary: BinaryExtension, timestamp: TimeStampExtension, timesync: TimeSyncExtension,
+};
+const registered = {};
+for (const name of extensions) cometd.registerExtension(name, (registered[name] = new known[name]()));
+cometd.configure({ url, ...settings });
 
 let connected = null;
 cometd.addListener("/meta/connect", (reply) => {
@@ -32,7 +43,13 @@ cometd.addListener("/meta/connect", (reply) => {
   say({ connect: reply });
 });
 
-const receive = (message) => say({ message });
+// Bytes become hexadecimal digits, which JSON can carry.
+const receive = (message) => {
+  if (message.data?.data instanceof ArrayBuffer) {
+    message.data.data = Buffer.from(message.data.data).toString("hex");
+  }
+  say({ message });
+};
 const subscriptions = new Map(); // channel -> what the client gave for it
 
 const commands = {
@@ -58,6 +75,17 @@ const commands = {
       });
     }
   },
+  publishBytes: ({ channel, hex }, done) => {
+    const bytes = Uint8Array.from(Buffer.from(hex, "hex"));
+    cometd.publishBinary(channel, bytes.buffer, true, { kind: "test" }, done);
+  },
+  status: (_, done) => done({
+    successful: true,
+    clientId: cometd.getClientId(),
+    transport: cometd.getTransport()?.type,
+    offset: registered.timesync?.getTimeOffset(),
+    lag: registered.timesync?.getNetworkLag(),
+  }),
   disconnect: (_, done) => cometd.disconnect(done),
 };
 

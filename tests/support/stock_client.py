@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 from npm_packages import require_packages
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 FOLDER = Path(__file__).parent.parent / "clients"
 ANSWER_LIMIT = 15.0  # seconds
@@ -26,12 +26,23 @@ ANSWER_LIMIT = 15.0  # seconds
 class StockClient:
     """One session of the stock client, for a `with` block.
 
-    `url` is a node's client listener, `transport` ``long-polling`` or ``websocket``;
-    `authority` is a file that names whom to trust, for https.
+    `url` is a node's client listener, `transport` ``long-polling`` or ``websocket``,
+    or several; `authority` is a file that names whom to trust, for https.
+    `extensions` of the client are registered by name, `settings` are its own.
     """
 
-    def __init__(self, url: str, transport: str, authority: Path | None = None) -> None:
-        words = [require_packages(FOLDER), "stock_client.mjs", f"{url}/bayeux", transport]
+    def __init__(
+        self,
+        url: str,
+        transport: str,
+        authority: Path | None = None,
+        *,
+        extensions: Sequence[str] = (),
+        **settings: Any,
+    ) -> None:
+        options = json.dumps({"extensions": extensions, "settings": settings})
+        node = require_packages(FOLDER)
+        words = [node, "stock_client.mjs", f"{url}/bayeux", transport, options]
         trusted = {} if authority is None else {"NODE_EXTRA_CA_CERTS": str(authority)}
         self._process = subprocess.Popen(
             words,

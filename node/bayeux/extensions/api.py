@@ -16,8 +16,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import msgspec
 
-from node.bayeux.messages import ABSENT
-
 if TYPE_CHECKING:
     from node.bayeux.connects import Connects
     from node.bayeux.messages import ClientMessage
@@ -145,7 +143,7 @@ class Extension:
 
 def decode_ext(message: ClientMessage) -> dict[str, Any]:
     """`ext` of a message; empty where there is none, or none that is an object."""
-    if message.ext == ABSENT:
+    if not message.ext:
         return {}
     try:
         ext = msgspec.json.decode(message.ext)

@@ -55,6 +55,7 @@ class Session:
         "exchange",
         "gaps",
         "generation",
+        "met",
         "notes",
         "overlaps",
         "poll",
@@ -69,6 +70,7 @@ class Session:
         self.poll: PollSink | None = None  # a held long poll
         self.stream: Stream | None = None
         self.connect_id: bytes | None = None  # raw JSON id of the held connect; None: none held
+        self.met = False  # its client has connected before
         self.advise = False  # the next connect reply carries the server's advice
         self.topics: tuple[Topic, ...] = ()  # what it subscribes to
         self.overlaps: Overlaps | None = None  # where patterns overlap with other subscriptions

@@ -106,7 +106,8 @@ class Connects(ABC):
         if batch.stream is not None:
             poll = SocketPoll(batch.stream, bytes(message.id))
         holds = batch.stream is not None or (batch.alone and poll is not None)
-        timeout = self._hold_seconds(message) if holds and not self._leaving else 0.0
+        holds = holds and not self._leaving
+        timeout = self._hold_seconds(session, message) if holds else 0.0
         self._supersede(session)
         if batch.stream is not None:
             self.adopt_stream(session, batch.stream)
@@ -169,7 +170,7 @@ class Connects(ABC):
         self.adopt_stream(session, stream)
         if message.advice is not None:
             session.advise = True
-        seconds = self._hold_seconds(message)
+        seconds = self._hold_seconds(session, message)
         session.connect_id = bytes(message.id)
         self.wheel.arm(session, trio.current_time() + seconds)
         self.hub.catch_up(session)
@@ -285,7 +286,15 @@ class Connects(ABC):
             reply = connect_reply(connect_id, REPLACED, successful=False)
             stream.send_text(b"[%b]" % reply)
 
-    def _hold_seconds(self, message: ClientMessage) -> float:
+    def _hold_seconds(self, session: Session, message: ClientMessage) -> float:
+        """How long a connect may be held: a session's first is answered at once.
+
+        Clients that do not ask for that (`advice.timeout` 0) wait for it all the
+        same before they do anything else; CometD's server has it for their sake.
+        """
+        if not session.met:
+            session.met = True
+            return 0.0
         asked = message.advice.timeout if message.advice is not None else None
         return self._config.timeout if asked is None else _seconds(asked, self._config.timeout)
 

@@ -149,6 +149,7 @@ class Sessions(Connects):
             self._drop(old)
         session = self._add(record)
         session.advise = True  # its client may have been told to pause by the edge before
+        session.met = True
         cursors = [(name, cursor) for name, cursor in record.cursors if name.startswith("/")]
         left = len(cursors)
         if not left:

@@ -152,6 +152,9 @@ class Client:
         assert reply["successful"], reply
         self.ext = reply["ext"]
         self.id, self.address = reply["clientId"], reply["ext"]["address"]
+        session = self.edge.sessions.get(self.address)
+        assert session is not None
+        session.met = True  # as after a first connect, which is never held
         return self
 
     def ask(self, channel: str, socket: FakeSocket | None = None, **fields: Any) -> dict[str, Any]:

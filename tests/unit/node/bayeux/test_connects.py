@@ -282,3 +282,35 @@ async def test_a_full_node_has_room_again_when_one_goes() -> None:
     assert reply["error"].startswith("503:")
     clients[0].ask("/meta/disconnect")
     assert edge.request(HANDSHAKE)[0]["successful"]
+
+
+# -- the first connect -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("hold", [None, 0, 10_000])
+async def test_the_first_connect_of_a_session_is_answered_at_once(
+    edge: Edge, hold: int | None
+) -> None:
+    client = edge.client()
+    session = edge.sessions.get(client.address)
+    assert session is not None
+    session.met = False
+    assert connect_of(client.poll(timeout=hold))["successful"]
+    assert client.poll().status is None
+
+
+async def test_also_on_a_websocket(edge: Edge) -> None:
+    client, socket = edge.client(), FakeSocket()
+    session = edge.sessions.get(client.address)
+    assert session is not None
+    session.met = False
+    message = client.connect_message("websocket")
+    (reply,) = edge.request(message, socket=socket)
+    assert reply["successful"]
+    assert edge.request(message, socket=socket) == []
+
+
+async def test_a_session_that_moves_has_connected_before(edge: Edge) -> None:
+    client = edge.client()
+    edge.sessions.resume(client.address, lambda result: None)
+    assert client.poll().status is None

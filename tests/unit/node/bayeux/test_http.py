@@ -126,6 +126,8 @@ async def test_a_callback_session_from_handshake_to_delivery() -> None:
         session = {"clientId": reply["clientId"]}
         await call({"channel": "/meta/subscribe", "subscription": "/a", **session})
         connect = {"channel": "/meta/connect", "connectionType": "callback-polling", **session}
+        (first,) = await call(connect)  # never held
+        assert first["successful"]
         async with trio.open_nursery() as nursery:
 
             async def poll() -> None:

@@ -97,7 +97,7 @@ class Hub:
             topic = self.topics[channel] = Topic(channel, lazy=lazy)
 
         is_new = cursor is None
-        if is_new and session.topics and not topic.is_pattern:
+        if is_new:
             cursor = overlaps.standing(session, channel)
 
         def joined(result: Joined | Failed) -> None:
@@ -109,21 +109,24 @@ class Hub:
             if topic.feed is None:
                 topic.feed = self._cluster.feed(channel)
                 topic.flushed = result.cursor.offset
-            overlaps.begin(session, topic, result.cursor if is_new else None)
-            self._add(session, topic, result)
-            on_done(result.cursor)
+            start = result.cursor
+            if is_new:  # meanwhile a pattern may have brought more
+                start = max(start, overlaps.standing(session, channel) or start)
+            overlaps.begin(session, topic, start if is_new else None)
+            self._add(session, topic, start, gap=result.gap)
+            on_done(start)
 
         topic.waiting.append(joined)
         self._cluster.join(channel, cursor, joined)
 
-    def _add(self, session: Session, topic: Topic, result: Joined) -> None:
+    def _add(self, session: Session, topic: Topic, start: Cursor, *, gap: bool) -> None:
         if topic not in session.topics:
             session.topics = (*session.topics, topic) if session.topics else topic.alone
             topic.members[session] = None
-        if result.gap:
+        if gap:
             self._lagging.report_gap(session, topic)
         feed = topic.feed
-        offset = result.cursor.offset
+        offset = start.offset
         session.level_with(topic)
         if offset != topic.flushed:
             session.fall_behind(topic, offset)
@@ -313,7 +316,8 @@ class Hub:
             if session not in present:
                 continue
             if session.behind is not None and topic in session.behind:
-                if topic.lazy:  # it may have been ahead, and be level now
+                # It may have been ahead, and be level now.
+                if topic.lazy or session.overlaps is not None:
                     self._lagging.waiting[session] = None
                 continue
             if is_pattern and session.overlaps is not None:

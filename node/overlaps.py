@@ -159,6 +159,8 @@ def end(session: Session, topic: Topic, stands: Cursor | None) -> None:
 
 def standing(session: Session, channel: str) -> Cursor | None:
     """How far a pattern has brought `session` in `channel`, if that is known."""
+    if is_pattern(channel):
+        return None
     for topic in session.topics:
         if topic.is_pattern and covers(topic.name, channel) and topic.feed is not None:
             offset = (session.behind or {}).get(topic, topic.flushed)

@@ -43,17 +43,27 @@ cometd.addListener("/meta/connect", (reply) => {
   say({ connect: reply });
 });
 
+let counting = false; // copies that come, rather than calls of subscribers
 // Bytes become hexadecimal digits, which JSON can carry.
 const receive = (message) => {
   if (message.data?.data instanceof ArrayBuffer) {
     message.data.data = Buffer.from(message.data.data).toString("hex");
   }
-  say({ message });
+  if (!counting) say({ message });
 };
 const subscriptions = new Map(); // channel -> what the client gave for it
 
 const commands = {
   handshake: (_, done) => cometd.handshake(done),
+  countCopies: (_, done) => {
+    counting = true;
+    const incoming = (message) => {
+      if ("data" in message && !("successful" in message)) say({ message });
+      return message;
+    };
+    cometd.registerExtension("copies", { incoming });
+    done({ successful: true });
+  },
   listen: ({ channel }, done) => {
     cometd.addListener(channel, receive);
     done({ successful: true });

@@ -65,21 +65,22 @@ def no_rebuilding(self: Receiving, topic: Any, now: float) -> Window[str]:
     return self._taken.setdefault(topic.name, Window(now))
 
 
-MUTATIONS: dict[str, tuple[Callable[[int], Any], Any, str, Any]] = {
-    "forwards are not repeated": (restless, Forwarding, "handle_timer", no_retry),
-    "repeats are not dropped": (restless, Receiving, "_last", no_memory),
-    "members are not waited for": (restless, PatternHome, "_behind", nobody),
-    "a new home forgets what was taken": (rushed, Receiving, "_window", no_rebuilding),
-    "a new home does not go on forwarding": (rushed, Forwarding, "topics_opened", nothing),
-    "readers do not ask": (restless, PatternHome, "_tell", nothing),
+# With the first seed to try: most histories do not need what is switched off.
+MUTATIONS: dict[str, tuple[int, Callable[[int], Any], Any, str, Any]] = {
+    "forwards are not repeated": (3_002, restless, Forwarding, "handle_timer", no_retry),
+    "repeats are not dropped": (3_000, restless, Receiving, "_last", no_memory),
+    "members are not waited for": (3_000, restless, PatternHome, "_behind", nobody),
+    "a new home forgets what was taken": (3_007, rushed, Receiving, "_window", no_rebuilding),
+    "a new home does not go on forwarding": (3_009, rushed, Forwarding, "topics_opened", nothing),
+    "readers do not ask": (3_014, restless, PatternHome, "_tell", nothing),
 }
 
 
 @pytest.mark.parametrize("name", MUTATIONS)
 def test_a_mutant_is_noticed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    history, owner, attribute, mutant = MUTATIONS[name]
+    first, history, owner, attribute, mutant = MUTATIONS[name]
     monkeypatch.setattr(owner, attribute, mutant)
-    for seed in range(3_000, 3_040):
+    for seed in range(first, first + 40):
         try:
             history(seed)
         except (AssertionError, ValueError, KeyError):

@@ -224,3 +224,28 @@ def test_channels_under_a_seam_are_remembered_in_bounds() -> None:
         entry = Entry(1, 1, "m", b"{}", 0.0, 0, Source(f"/a/{number}", 1, 1))
         overlaps.filter("/a/*", [entry])
     assert sum(len(seam.taken) for seam in overlaps._seams.values()) <= 1_000
+
+
+async def test_a_pattern_that_runs_ahead_while_an_exact_name_is_joined() -> None:
+    """The join takes its time, and meanwhile the pattern goes on to bring messages."""
+    edge = Edge()
+    client = reader(edge, "/a/*")
+    edge.publish("/a/b", 0)
+    got = data(client.fetch())
+    waiting: list[Any] = []
+    join = edge.cluster.join
+    edge.cluster.join = lambda *words: waiting.append(words)  # type: ignore[method-assign]
+    session = edge.sessions.get(client.address)
+    assert session is not None
+    edge.sessions.subscribe(session, "/a/b", lambda failed: None)
+    edge.publish("/a/b", 1)
+    got += data(client.fetch())
+    edge.cluster.join = join  # type: ignore[method-assign]
+    join(*waiting[0])
+    for number in (2, 3):
+        edge.publish("/a/b", number)
+    got += data(client.fetch())
+    edge.publish("/a/b", 4)
+    got += data(client.fetch())
+    assert got == [0, 1, 2, 3, 4]
+    assert session.behind is None, "level again"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from node.cli import bench, client, cluster, listen, ring, secret, serve
+from node.cli import bench, client, cluster, doctor, listen, ring, secret, serve
 from node.cli.errors import OperationFailed, UsageFailed
 from node.config import ConfigError
 
@@ -32,6 +32,7 @@ app.command("publish")(client.publish)
 app.command("send")(client.send)
 app.command("listen")(listen.listen)
 app.command("secret")(secret.secret)
+app.command("doctor")(doctor.doctor)
 app.add_typer(ring.app, name="ring")
 app.command(
     "bench",

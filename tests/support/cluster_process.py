@@ -210,8 +210,9 @@ class ClusterProcess:
         self._seeds = seeds
         self._expect = nodes
         self._environ = {k: v for k, v in os.environ.items() if not k.startswith("COMETRING_")}
+        self.secret = secrets.token_urlsafe(32)
         self._environ |= {
-            "COMETRING_CLUSTER_SECRET": secrets.token_urlsafe(32),
+            "COMETRING_CLUSTER_SECRET": self.secret,
             "COMETRING_API_KEY": API_KEY,
             "COMETRING_DRAIN_GRACE": "5",
             "COMETRING_DRAIN_DELAY": "0",

@@ -20,7 +20,7 @@ async def asked(join: str, secret: str) -> list[Finding]:
 
 
 def test_a_seed_is_asked_for_secret_and_version_and_nothing_changes(tmp_path: Path) -> None:
-    with ClusterProcess(2, tmp_path).start() as ring:
+    with ClusterProcess(2, tmp_path) as ring:
         before = ring.nodes[0].ring()
         assert before is not None
         seeds = ",".join(node.peer for node in ring.nodes)

@@ -118,7 +118,14 @@ def test_loopback_is_nobodys_business() -> None:
 
 
 def test_everything_open_is_said() -> None:
-    wide = config(client=":8080", peer=":7400", advertise="10.1.2.3", ops=":9100", demo=True)
+    wide = config(
+        client=":8080",
+        peer=":7400",
+        advertise="10.1.2.3",
+        ops=":9100",
+        demo=True,
+        cluster_secret=SECRET,
+    )
     findings = by_subject(check_exposure(wide))
     warned = {subject for subject, each in findings.items() if each.level is Level.WARN}
     assert warned == {"--ops", "--peer", "--client", "origins", "sessions", "rates", "demo"}

@@ -14,6 +14,7 @@ from loadtest.scenarios import (
     idle,
     liberator,
     longpoll,
+    peers,
 )
 
 if TYPE_CHECKING:
@@ -91,5 +92,12 @@ SCENARIOS: Final = (
         idle.Idle,
         idle.Idle(),
         idle.Idle(sessions=3_000, settle=3.0, rounds=1, seconds=10.0),
+    ),
+    Scenario(
+        "peers",
+        peers,
+        peers.Peers,
+        peers.Peers(),
+        peers.Peers(subscribers=2_000, messages=5, rounds=2, held=2_000),
     ),
 )

@@ -11,10 +11,14 @@ from loadtest.scenarios import (
     cluster,
     connect,
     direct,
+    growth,
+    hops,
     idle,
     liberator,
     longpoll,
     peers,
+    plurk,
+    proxy,
 )
 
 if TYPE_CHECKING:
@@ -92,6 +96,28 @@ SCENARIOS: Final = (
         idle.Idle,
         idle.Idle(),
         idle.Idle(sessions=3_000, settle=3.0, rounds=1, seconds=10.0),
+    ),
+    Scenario(
+        "proxy",
+        proxy,
+        proxy.Proxy,
+        proxy.Proxy(),
+        proxy.Proxy(clients=500, messages=5, rounds=2),
+    ),
+    Scenario("hops", hops, hops.Hops, hops.Hops(), hops.Hops()),
+    Scenario(
+        "growth",
+        growth,
+        growth.Growth,
+        growth.Growth(),
+        growth.Growth(sessions=("500", "2000"), channels=("1", "1000"), nodes=("1", "3"), rounds=2),
+    ),
+    Scenario(
+        "plurk",
+        plurk,
+        plurk.Plurk,
+        plurk.Plurk(),
+        plurk.Plurk(clients=6_000, nodes=3, seconds=5.0),
     ),
     Scenario(
         "peers",

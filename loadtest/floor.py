@@ -69,8 +69,8 @@ def compile_floor(folder: Path) -> Path | None:
 
 
 @contextmanager
-def running_floors(frame_bytes: int) -> Iterator[list[Floor]]:
-    """The C floor, where it can be compiled, and the Python floor."""
+def running_floors(frame_bytes: int, most: int = 2) -> Iterator[list[Floor]]:
+    """The C floor, where it can be compiled, and the Python floor; the first `most` of them."""
     with tempfile.TemporaryDirectory(prefix="cometring-floor-") as folder:
         commands = {"Python send() loop": [sys.executable, "-m", "loadtest.floor_loop"]}
         program = compile_floor(Path(folder))
@@ -78,7 +78,7 @@ def running_floors(frame_bytes: int) -> Iterator[list[Floor]]:
             commands = {"C send() loop": [str(program)], **commands}
         floors: list[Floor] = []
         try:
-            for name, command in commands.items():
+            for name, command in list(commands.items())[:most]:
                 floors.append(Floor(name, command, frame_bytes))
             yield floors
         finally:

@@ -30,6 +30,7 @@ _STOP_SECONDS: Final = 15.0
 _POLL_SECONDS: Final = 0.05
 _CALL_SECONDS: Final = 30.0
 _LOG_TAIL: Final = 2_000
+PROGRAM: Final = (sys.executable, "-m", "node.cli")
 
 
 class ServerError(Exception):
@@ -79,10 +80,10 @@ class Node:
     def alive(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
-    def start(self, options: list[str]) -> None:
+    def start(self, options: list[str], program: tuple[str, ...] = PROGRAM) -> None:
         """Start the process; `wait_ready` comes after."""
         command = [
-            sys.executable, "-m", "node.cli", "serve",
+            *program, "serve",
             "--client", f"{HOST}:{self.client_port}",
             "--peer", self.peer_address,
             "--ops", f"{HOST}:{self.ops_port}",
@@ -169,7 +170,9 @@ class Node:
 
 
 @contextmanager
-def running_nodes(number: int, options: tuple[str, ...] = ()) -> Iterator[list[Node]]:
+def running_nodes(
+    number: int, options: tuple[str, ...] = (), program: tuple[str, ...] = PROGRAM
+) -> Iterator[list[Node]]:
     """A ring of `number` nodes on loopback, ready; stopped and cleared away on the way out."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cometring-bench-")))
@@ -184,14 +187,16 @@ def running_nodes(number: int, options: tuple[str, ...] = ()) -> Iterator[list[N
             common += ["--expect", str(number)]
         for node in nodes:
             stack.callback(node.stop)
-            node.start(common)
+            node.start(common, program)
         for node in nodes:
             node.wait_ready()
         yield nodes
 
 
 @contextmanager
-def running_node(options: tuple[str, ...] = ()) -> Iterator[Node]:
+def running_node(
+    options: tuple[str, ...] = (), program: tuple[str, ...] = PROGRAM
+) -> Iterator[Node]:
     """A single node, ready."""
-    with running_nodes(1, options) as nodes:
+    with running_nodes(1, options, program) as nodes:
         yield nodes[0]

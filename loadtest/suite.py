@@ -12,6 +12,7 @@ from loadtest.scenarios import (
     connect,
     direct,
     growth,
+    guard,
     hops,
     idle,
     liberator,
@@ -104,6 +105,7 @@ SCENARIOS: Final = (
         proxy.Proxy(),
         proxy.Proxy(clients=500, messages=5, rounds=2),
     ),
+    Scenario("guard", guard, guard.Guard, None, None),
     Scenario("hops", hops, hops.Hops, hops.Hops(), hops.Hops()),
     Scenario(
         "growth",

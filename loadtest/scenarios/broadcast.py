@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from loadtest.floor import Floor, running_floors
 from loadtest.report import Report
 from loadtest.room import Room
-from loadtest.server import HOST, running_node
+from loadtest.server import HOST, PROGRAM, running_node
 from loadtest.settings import option
 from loadtest.swarm.control import Swarm, swarm_for
 from loadtest.swarm.orders import Open
@@ -79,10 +79,17 @@ def run(settings: Broadcast, progress: Progress) -> Report:
     return report
 
 
-def measure(settings: Broadcast, transport: str, report: Report, progress: Progress) -> None:
-    """The rounds of one transport."""
+def measure(
+    settings: Broadcast,
+    transport: str,
+    report: Report,
+    progress: Progress,
+    program: tuple[str, ...] = PROGRAM,
+    floors: int = 2,
+) -> None:
+    """The rounds of one transport, on a node that `program` runs, beside so many floors."""
     with ExitStack() as stack:
-        node = stack.enter_context(running_node())
+        node = stack.enter_context(running_node(program=program))
         swarm = stack.enter_context(swarm_for(settings.subscribers))
         order = Open(
             transport=transport,
@@ -103,7 +110,7 @@ def measure(settings: Broadcast, transport: str, report: Report, progress: Progr
         bare = []
         order.transport = "raw-cycle" if transport == "long-polling" else "raw"
         order.frame_bytes = frame_bytes
-        for floor in stack.enter_context(running_floors(frame_bytes)):
+        for floor in stack.enter_context(running_floors(frame_bytes, floors)):
             crowd = stack.enter_context(swarm_for(settings.subscribers))
             order.port = floor.port
             crowd.open(order)
@@ -111,9 +118,9 @@ def measure(settings: Broadcast, transport: str, report: Report, progress: Progr
         for number in range(-1, settings.rounds):
             progress(f"broadcast: {transport}, round {number + 1} of {settings.rounds}")
             ours = room.cost(settings.messages)
-            floors = {each.floor.name: each.cost(settings.messages) for each in bare}
+            beside = {each.floor.name: each.cost(settings.messages) for each in bare}
             if number >= 0:
-                _add(report, transport, ours, floors)
+                _add(report, transport, ours, beside)
         latency = room.check()
         report.add(f"{transport}: bytes a delivery", "bytes", frame_bytes)
         title = f"From publish to a client, bursts of {settings.subscribers:,}"

@@ -23,6 +23,8 @@ _MB: Final = 2**20
 _REST: Final = 4.0  # seconds in which idle CPU is counted
 _QUIET: Final = 1.0
 _WARM_UP: Final = 200
+_SESSIONS_OF_CHANNELS: Final = 5_000
+_SUBSCRIBERS_OF_NODES: Final = 4_500
 _ROOMS_EACH: Final = 20
 _LINEAR: Final = 1.5  # times: what the largest may cost a unit, against the smallest
 
@@ -90,11 +92,11 @@ def _with_sessions(settings: Growth, sessions: int, report: Report) -> None:
 
 
 def _with_channels(channels: int, report: Report) -> None:
-    """5,000 sessions, each in 20 of the channels: as many subscriptions all the time.
+    """The same sessions, each in 20 of the channels: as many subscriptions all the time.
 
     With one channel each is in that one; what counts is what a subscription costs.
     """
-    sessions = 5_000
+    sessions = _SESSIONS_OF_CHANNELS
     each = min(channels, _ROOMS_EACH)
     with running_node() as node, swarm_for(_WARM_UP) as early, swarm_for(sessions) as swarm:
         early.open(_order([node], _WARM_UP))
@@ -109,7 +111,7 @@ def _with_channels(channels: int, report: Report) -> None:
 
 
 def _with_nodes(settings: Growth, report: Report, progress: Progress) -> None:
-    subscribers = 4_500
+    subscribers = _SUBSCRIBERS_OF_NODES
     for number in map(int, settings.nodes):
         progress(f"growth: {number} nodes")
         with ExitStack() as stack:

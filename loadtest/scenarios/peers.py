@@ -177,7 +177,7 @@ def _measure_floor(settings: Peers, transport: str, report: Report) -> None:
     """The bare C loop with as many clients, and messages as long as ours."""
     size = 267 if transport == "long-polling" else 130
     with ExitStack() as stack:
-        floor = stack.enter_context(running_floors(size))[0]
+        floor = stack.enter_context(running_floors(size, 1))[0]
         swarm = stack.enter_context(swarm_for(settings.subscribers))
         swarm.open(
             Open(

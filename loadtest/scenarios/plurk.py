@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from loadtest.report import Report
 from loadtest.server import HOST, running_nodes
 from loadtest.settings import option
-from loadtest.swarm.control import swarm_for
+from loadtest.swarm.control import SwarmError, swarm_for
 from loadtest.swarm.orders import Open
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ _NS: Final = 1e9
 _SETTLE: Final = 32.0  # seconds: each client has polled once more
 _OPEN_SECONDS: Final = 900.0
 _WARM_UP: Final = 600
+_AT_ONCE: Final = 40  # clients that each of the swarm's processes sets up at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,7 @@ def run(settings: Plurk, progress: Progress) -> Report:
             count=_WARM_UP,
             seed=1,
             channel=_CHANNEL,
+            at_once=_AT_ONCE,
         )
         early = stack.enter_context(swarm_for(_WARM_UP))
         early.open(order)
@@ -62,7 +64,11 @@ def run(settings: Plurk, progress: Progress) -> Report:
         progress(f"plurk: opening {settings.clients:,} clients")
         swarm = stack.enter_context(swarm_for(settings.clients))
         order.count, order.seed, order.sampled = settings.clients, 1_000, 200
-        seconds = swarm.open(order, timeout=_OPEN_SECONDS)
+        try:
+            seconds = swarm.open(order, timeout=_OPEN_SECONDS)
+        except SwarmError as error:
+            words = "\n".join(node.log_tail() for node in nodes)
+            raise SwarmError(f"{error}\n{words}") from error
         report.add("sessions set up", "/s", settings.clients / seconds)
         progress("plurk: each polls once more")
         sleep(_SETTLE)

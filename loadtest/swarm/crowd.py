@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from loadtest.swarm.loop import Loop
     from loadtest.swarm.orders import Answer, Open
 
-AT_ONCE: Final = 200  # clients being set up at a time: well under any listen backlog
 FAULTS_KEPT: Final = 10
 _KINDS: Final = {
     "sse": EventClient,
@@ -58,7 +57,7 @@ class Crowd:
 
     def open(self) -> None:
         """Start the first clients; the others follow as these get ready."""
-        for _ in range(min(AT_ONCE, self.order.count)):
+        for _ in range(min(self.order.at_once, self.order.count)):
             self._open_next()
 
     def _open_next(self) -> None:

@@ -40,6 +40,7 @@ class Open(msgspec.Struct, tag="open"):
     poll_timeout: int | None = None  # milliseconds, the client's own advice.timeout
     sampled: int = 20  # clients that check every message
     frame_bytes: int = 0  # raw kinds: bytes of one delivery on the wire
+    at_once: int = 200  # clients being set up at a time: well under any listen backlog
     path: str = "/bayeux"
     rooms: int = 0  # of this many channels below `channel` …
     rooms_each: int = 0  # … each client subscribes to so many

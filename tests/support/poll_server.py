@@ -12,12 +12,10 @@ latest: list[bytes] = []
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    seen = -1  # messages that this connection has had; from its first poll on
+    seen = 0  # messages that this connection has had
 
     def do_GET(self) -> None:
         with published:
-            if self.seen < 0:
-                self.seen = len(latest)
             if published.wait_for(lambda: len(latest) > self.seen, 30):
                 self.seen += 1
                 self.answer(latest[self.seen - 1])

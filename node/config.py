@@ -114,6 +114,7 @@ class Config(BaseModel):
     shed_polls: Annotated[int, Field(ge=0)] = 0  # polls held at once; 0: no limit of its own
     shed_interval: Annotated[Seconds, Field(ge=1)] = 30.0  # the longest that clients are put off
     refuse_lag: Seconds = 5.0  # the loop's lag past which new sessions are refused; 0: never
+    max_patterns: Annotated[int, Field(ge=1, le=100_000)] = 1_000  # wildcards of the whole cluster
     max_lazy_timeout: Annotated[Seconds, Field(gt=0)] = 5.0  # lazy messages wait at most this long
     drain_delay: Seconds = 1.0  # served as ever, but not ready: balancers take that long to see
     extensions: Annotated[tuple[str, ...], NoDecode] = ("ack", "timesync", "binary")  # in order

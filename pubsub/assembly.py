@@ -76,7 +76,9 @@ _BY_PATTERN = attrgetter("pattern")
 _BY_ADDRESS = attrgetter("address")
 _BY_RECORD = attrgetter("record.address")
 # What a home acknowledges, and so only under its lease; reading goes on without.
-_Commits = Append | SessionOpen | SessionUpdate | SessionAttach | SessionPut | SessionClose
+_Commits = (
+    Append | PatternOpen | SessionOpen | SessionUpdate | SessionAttach | SessionPut | SessionClose
+)
 
 
 class Assembly:
@@ -98,7 +100,7 @@ class Assembly:
         repair = self.repair = Repair(core, requests, flow)
         readers = self.readers = Readers(core)
         takeover = self.takeover = Takeover(core, homes, registry)
-        patterns = self.patterns = PatternParts(core, homes, requests, readers)
+        patterns = self.patterns = PatternParts(core, homes, requests, readers, leased)
 
         # Some know each other both ways.
         homes.flow, homes.registry, homes.inboxes = flow, registry, inboxes

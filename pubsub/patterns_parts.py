@@ -15,7 +15,7 @@ from pubsub.patterns_news import PatternNewsDesk
 from pubsub.patterns_receiving import Receiving
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from dht.effects import Effect
     from dht.ids import NodeId
@@ -31,7 +31,16 @@ if TYPE_CHECKING:
 class PatternParts:
     """Patterns of one engine: which are active, who reads them, what is forwarded to them."""
 
-    def __init__(self, core: Core, homes: Homes, requests: Requests, readers: Readers) -> None:
+    def __init__(
+        self,
+        core: Core,
+        homes: Homes,
+        requests: Requests,
+        readers: Readers,
+        leased: Callable[[float], bool],
+    ) -> None:
+        """`leased`: whether this node may acknowledge as a home at a time."""
+        self._leased = leased
         self._core = core
         self._requests = requests
         self._readers = readers
@@ -76,9 +85,9 @@ class PatternParts:
     def receive_forward(
         self, sender: NodeId, message: Forward, now: float, out: list[Effect]
     ) -> None:
-        """Not kept while the slot is about to open, or this node is new: it comes again soon."""
+        """Nothing is taken without a lease, or before this node is ready: it comes again soon."""
         slot = self._core.slots.get(slot_of(message.pattern))
-        if slot is not None and self.active.ready:
+        if slot is not None and self.active.ready and self._leased(now):
             self.receiving.receive_forward(sender, message, slot, now, out)
 
     def topics_parted(self, topics: Sequence[Topic]) -> None:

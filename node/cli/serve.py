@@ -128,6 +128,10 @@ def serve(
     refuse_lag: Annotated[
         str | None, _option("refuse-lag", "Clients", "Loop lag past which none is let in [5].")
     ] = None,
+    max_patterns: Annotated[
+        str | None,
+        _option("max-patterns", "Clients", "Wildcard channels in the whole cluster [1000]."),
+    ] = None,
     max_lazy_timeout: Annotated[
         str | None,
         _option("max-lazy-timeout", "Clients", "Seconds that lazy messages may wait [5]."),

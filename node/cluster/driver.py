@@ -34,6 +34,7 @@ from node.cluster.turnstile import BACKLOG
 from node.errors import LocalProtocolError, RemoteProtocolError
 from pubsub.effects import Answer, Deliver, ReleaseSession, Reset, SessionLost
 from pubsub.engine import PubSubEngine
+from pubsub.limits import Limits
 
 if TYPE_CHECKING:
     from dht.effects import Effect
@@ -259,7 +260,9 @@ class Cluster(Requests):
         if not self._keeping.identity.kept and self.me in self.view:
             self._keeping.keep_id(self.me)  # a founder's is not dealt
         if self._pubsub is None:
-            self._pubsub = PubSubEngine(self.me, leased=self._ring.holds_lease)  # its id is final
+            limits = Limits(patterns=self._config.max_patterns)
+            # Not before: now its id is final.
+            self._pubsub = PubSubEngine(self.me, limits, leased=self._ring.holds_lease)
         now = trio.current_time()
         self._takeovers.begin(self.placement.slots_of(self.me), self._pubsub.serving, now)
         effects = self._pubsub.install_view(self.view, self.placement, now)

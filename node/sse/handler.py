@@ -23,7 +23,7 @@ from node.identity.tokens import TokenError
 from node.sse import events
 from node.sse.cursors import Position, parse_id, position_id
 from node.topic import MESSAGES, NUMBERED
-from pubsub.errors import RETRYABLE
+from pubsub.errors import RETRYABLE, Code
 from pubsub.messages import Failed
 from pubsub.sessions import parse_secret
 
@@ -43,6 +43,7 @@ MAX_CHANNELS: Final = 100  # their positions must fit into a header
 METHODS: Final = "GET, OPTIONS"
 _CODES: Final = {403: "forbidden", 405: "bad_request", 413: "too_large"}
 _FULL: Final = error_body("unavailable", "too many sessions, retry", retry=True)
+_TOO_MANY: Final = error_body("too_large", "the cluster has as many wildcard channels as it may")
 _UNAVAILABLE: Final = error_body("unavailable", "not now, retry", retry=True)
 
 
@@ -187,10 +188,10 @@ class EventReaders:
             self._join(opening, result)
 
     @staticmethod
-    def _refuse(opening: Opening, body: bytes = _UNAVAILABLE) -> None:
+    def _refuse(opening: Opening, body: bytes = _UNAVAILABLE, status: int = 503) -> None:
         conn = opening.visit.conn
         conn.owner = None
-        conn.respond(503, body)
+        conn.respond(status, body)
 
     def _deny(self, opening: Opening, denied: Denied) -> None:
         self._stats.refused[str(denied.status)] += 1
@@ -215,9 +216,15 @@ class EventReaders:
         if opening.left or opening.visit.gone:  # (one without a client is swept)
             return
         if opening.failed is not None:
-            self._refuse(opening)
+            self._refuse_channels(opening, opening.failed)
         else:
             self._start(opening, session)
+
+    def _refuse_channels(self, opening: Opening, failed: Failed) -> None:
+        if failed.code == Code.TOO_MANY:
+            self._refuse(opening, _TOO_MANY, 413)
+        else:
+            self._refuse(opening)
 
     def _start(self, opening: Opening, session: Session) -> None:
         conn, channels = opening.visit.conn, opening.channels

@@ -383,3 +383,11 @@ async def test_patterns_that_are_closed() -> None:
         for name in ("/meta/**", "/service/**"):
             refusal = await refused(door.connect(), f"GET /sse?channel={name}")
             assert refusal == (403, "forbidden")
+
+
+async def test_a_reader_is_told_that_there_are_too_many_patterns() -> None:
+    async with front_door() as door:
+        for number in range(10):
+            await reader(door, *(f"/p{number}/{i}/*" for i in range(100)))
+        refusal = await refused(door.connect(), "GET /sse?channel=/q/*")
+        assert refusal == (413, "too_large")

@@ -19,9 +19,11 @@ from typing import TYPE_CHECKING, Final
 import structlog
 import trio
 
+from node.bayeux.connects import AFTER_CLOSE
 from node.bayeux.event_source import spread_return
 from node.connection import Lingering
 from node.http import HttpConnection
+from node.session import Session
 from node.websocket import CloseCode, WebSocketConnection
 
 if TYPE_CHECKING:
@@ -30,13 +32,13 @@ if TYPE_CHECKING:
 
     from node.acceptor import Acceptor
     from node.app import Node
-    from node.session import Session
 
 log = structlog.get_logger()
 
 STEP: Final = 0.05  # seconds between groups of clients that are sent away
 PACE: Final = 500.0  # clients a second; more where there are so many that it would take too long
 GOODBYE: Final = 1.0  # seconds for clients that are on their way out to read the last words
+PATIENCE: Final = 2.0  # seconds for a moment in which nothing is on its way from a client
 LOOK: Final = 0.05  # seconds between looks at what is still on its way
 
 
@@ -47,6 +49,7 @@ class Drain:
         self._node = node
         self._acceptor = acceptor
         self._rng = rng
+        self._patience = 0.0  # until then a WebSocket is closed at a good moment only
 
     async def run(self) -> None:
         node = self._node
@@ -66,6 +69,7 @@ class Drain:
         self._rng.shuffle(leavers)
         pace = max(PACE, len(leavers) / (self._node.config.drain_grace / 2 or 1))
         group = max(1, int(pace * STEP))
+        self._patience = trio.current_time() + len(leavers) / pace + PATIENCE
         for start in range(0, len(leavers), group):
             for leave in leavers[start : start + group]:
                 leave()
@@ -94,15 +98,26 @@ class Drain:
             stream.close_with(CloseCode.SERVICE_RESTART, "")
 
     def _close(self, socket: WebSocketConnection) -> None:
-        """Not while it waits for the answer to a publish: a close would fail that.
+        """Not while the client waits for an answer, or is about to connect: that would fail.
 
-        Nor while the kernel has one that was not read yet. What the client sends in the
-        very moment in which the close travels is lost to it; it learns that, and may repeat.
+        What it publishes in the very moment in which the close travels is lost to it; it
+        learns that, and may repeat.
         """
         if not socket.closing:
             self._node.reactor.read_now(socket)
-        if not self._node.websockets.busy(socket):
-            socket.close_with(CloseCode.SERVICE_RESTART, "this node is leaving")
+        now = trio.current_time()
+        if now < self._patience and (
+            self._node.websockets.busy(socket) or not self._pauses(socket, now)
+        ):
+            return  # `_finish_requests` comes back to it
+        socket.close_with(CloseCode.SERVICE_RESTART, "this node is leaving")
+
+    def _pauses(self, socket: WebSocketConnection, now: float) -> bool:
+        """Whether the client has just been told to wait with its next connect."""
+        if not isinstance(socket.owner, Session):
+            return True
+        told = self._node.sessions.put_off_at.get(socket.owner.address, 0.0)
+        return now - told < AFTER_CLOSE / 2
 
     async def _finish_requests(self) -> None:
         """Until every client has its answer."""

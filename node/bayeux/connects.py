@@ -76,6 +76,7 @@ class Connects(ABC):
         self._stats = stats
         self._browsers: dict[bytes, Session] = {}  # the one whose polls are held, by binding
         self._leaving = False
+        self.put_off_at: dict[str, float] = {}  # when whose client was told to pause, by address
         self._advice = advice(config)
         self._surplus_advice = advice(config, surplus=True)
         self.shedding = Shedding(config)
@@ -248,6 +249,7 @@ class Connects(ABC):
         carrier = session.carrier
         if self._leaving and carrier is not None and carrier.transport == "websocket":
             pause = max(pause, AFTER_CLOSE)
+            self.put_off_at[session.address] = trio.current_time()
         if pause:
             fields = b',"advice":' + advice(self._config, surplus=surplus, pause=pause)
             session.advise = True  # once the load is gone, it is told so

@@ -23,7 +23,7 @@ class Limits:
     # requests that this node waits for
     pending: int = 50_000
     pending_bytes: int = 64 << 20
-    request_seconds: float = 10.0  # then they fail as unavailable
+    request_seconds: float = 5.0  # then they fail as unavailable: before clients give up (10 s)
     close_seconds: float = 60.0  # a session's end is worth more patience: it frees memory
     retry_seconds: float = 0.05  # first retry; doubles up to the cap
     retry_cap_seconds: float = 0.5

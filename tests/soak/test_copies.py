@@ -68,9 +68,13 @@ def test_one_copy_of_three_is_enough(tmp_path: Path) -> None:
 
 
 @pytest.mark.nightly
+@pytest.mark.timeout(240)
 def test_where_all_copies_die_readers_are_told_of_a_gap(tmp_path: Path) -> None:
     """The others notice nothing. Nine nodes: five vote, and enough of those must live."""
-    with ClusterProcess(9, tmp_path) as cluster, ExitStack() as stack:
+    with ExitStack() as stack:
+        cluster = ClusterProcess(9, tmp_path)
+        stack.callback(cluster.stop)
+        cluster.start(timeout=90.0)
         wait_healed(cluster)
         ring = cluster.nodes[0].ring()
         assert ring is not None

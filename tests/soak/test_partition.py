@@ -25,6 +25,7 @@ RATE = float(os.environ.get("COMETRING_PARTITION_RATE", "20"))  # publishes a se
 MAJORITY, MINORITY = [0, 1, 2], [3, 4]
 ROOMS = [f"/room/{i}" for i in range(10)]
 SEALED = 3.0  # seconds in which a side without a majority may still finish what it had begun
+REFUSED = 6.0  # seconds until a publish that cannot be committed is refused
 AGREED = 4.0  # seconds until the majority serves every slot
 ARRIVED = 20.0  # seconds after the end for the last message to come
 
@@ -54,7 +55,7 @@ def test_a_minority_says_ok_to_nothing_and_nothing_is_lost(tmp_path: Path) -> No
             while any(missing(writers, r) for r in readers) and time.monotonic() < last + ARRIVED:
                 time.sleep(0.2)
         for i in MINORITY:
-            told = writers[i].told(cut + SEALED, mended - 11.0)
+            told = writers[i].told(cut + SEALED, mended - REFUSED)
             assert told == {"retry"}, f"node {i}, cut off, said {told}"
         for i in MAJORITY:
             told = writers[i].told(cut + AGREED, mended)

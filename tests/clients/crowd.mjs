@@ -45,6 +45,8 @@ class Member {
     this.handshakes = 0;
     this.lost = 0; // connects that failed
     this.gaps = [];
+    this.failed = []; // connects: when, and why
+    this.connectedAt = 0; // ms, the last that succeeded
     this.last = 0; // ms, when something came
     this.worst = { pause: 0, at: 0 };
     this.cometd = new CometD(name);
@@ -57,7 +59,12 @@ class Member {
       if (reply.successful) this.handshakes += 1;
     });
     this.cometd.addListener("/meta/connect", (reply) => {
-      if (!reply.successful) this.lost += 1;
+      if (reply.successful) {
+        this.connectedAt = Date.now();
+      } else {
+        this.lost += 1;
+        this.failed.push([Date.now(), reply.error ?? reply.failure?.reason ?? "?"]);
+      }
       if (reply.ext?.gaps) this.gaps.push(...reply.ext.gaps);
     });
     this.cometd.addListener(INBOX, (message) => this.take(message));
@@ -179,6 +186,8 @@ const commands = {
         handshakes: member.handshakes,
         lost: member.lost,
         gaps: member.gaps,
+        failed: member.failed,
+        connectedAt: member.connectedAt,
         worst: member.worst,
         received: Object.fromEntries(member.received),
       })),

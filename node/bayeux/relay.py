@@ -83,7 +83,8 @@ class Relays:
     def try_again(self) -> None:
         """The ring has changed, or time has passed: whoever is held may be served now."""
         held, self._held = self._held, {}
-        self._held_some = trio.Event()
+        if self._held_some.is_set():  # (one that is not may be waited for)
+            self._held_some = trio.Event()
         for outbound in held:
             if outbound.conn.owner is outbound:
                 self._try(outbound)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
+import trio.testing
 
 from dht.placement import Placement
 from local_edge import FakePoll
@@ -260,6 +261,19 @@ async def test_a_new_view_frees_who_is_held(rig: Rig) -> None:
     rig.cluster.placement = Placement(rig.cluster.view)
     rig.relays.install_view(rig.cluster.view)
     assert rig.sessions.attaching or rig.last()[0] == EDGE
+
+
+async def test_a_new_view_while_nobody_is_held_does_not_stop_the_clock(
+    rig: Rig, autojump_clock: MockClock
+) -> None:
+    await trio.testing.wait_all_tasks_blocked()
+    rig.relays.install_view(rig.cluster.view)
+    poll = rig.ask()
+    rig.miss(Code.UNAVAILABLE)
+    await trio.sleep(HOLD_SECONDS + 1)
+    assert len(rig.cluster.relays()) > 1, "asked again"
+    rig.miss(Code.UNAVAILABLE)
+    assert poll.status == 503
 
 
 async def test_who_was_asked_and_is_out_of_the_view_is_not_waited_for(

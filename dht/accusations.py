@@ -32,6 +32,9 @@ class Accusations:
         self._observers = settings.observers
         self._said: dict[NodeId, tuple[float, dict[NodeId, Suspicion]]] = {}
 
+    def __len__(self) -> int:
+        return len(self._said)
+
     def record(self, observer: NodeId, suspicions: Iterable[Suspicion], now: float) -> None:
         """All that `observer` suspects now; replaces what it said before."""
         said = {each.node: each for each in suspicions}

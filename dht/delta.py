@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from dht.ids import NodeId
 
 
+_NEXT = "_next"  # under this a view remembers the delta that it met last, and where that leads
+
+
 class Delta(msgspec.Struct, frozen=True, array_like=True):
     """How view `number` of `ring` differs from the one before."""
 
@@ -52,7 +55,9 @@ def between(old: View, new: View) -> Delta:
     changed = tuple(member for member in new.members if before.get(member.id) != member)
     struck = tuple(member.id for member in old.members if member.id not in new)
     voters = incarnations_of(new)
-    return Delta(new.ring, new.number, old.digest, changed, struck, voters, new.digest)
+    delta = Delta(new.ring, new.number, old.digest, changed, struck, voters, new.digest)
+    old.__dict__[_NEXT] = delta, new
+    return delta
 
 
 def whole(view: View) -> Delta:
@@ -66,12 +71,16 @@ def apply(view: View, delta: Delta) -> View:
     if not delta.follows(view):
         msg = "a delta of another view"
         raise RemoteProtocolError(msg)
+    known: tuple[Delta, View] | None = view.__dict__.get(_NEXT)
+    if known is not None and known[0] == delta:
+        return known[1]
     members = _merge(view.members if delta.base else (), delta.changed, delta.struck)
     voters = tuple(node for node, _ in delta.voters)
     new = View(delta.number, view.ring, tuple(members), voters, view.former)
     if new.digest != delta.digest:
         msg = "a delta that does not lead where it says"
         raise RemoteProtocolError(msg)
+    view.__dict__[_NEXT] = delta, new
     return new
 
 

@@ -14,7 +14,10 @@ from dht.messages import Suspicion
 if TYPE_CHECKING:
     from dht.ids import NodeId
     from dht.settings import RingSettings
-    from dht.view import Member, View
+    from dht.view import View
+
+
+_NEVER = float("inf")
 
 
 def observers_of(view: View, node: NodeId, count: int = 6) -> tuple[NodeId, ...]:
@@ -35,9 +38,12 @@ class Detector:
         self._settings = settings
         self._due: dict[NodeId, float] = {}  # observed member -> when its silence is suspect
         self._gone: dict[NodeId, int] = {}  # member -> the incarnation proven gone
-        self._since: dict[NodeId, float] = {}  # member -> when a view first named it
-        self._members: dict[NodeId, Member] = {}
+        self._began: float | None = None  # when the first view was installed
+        self._since: dict[NodeId, float] = {}  # newer member -> when a view first named it
+        self._view: View | None = None
+        self._next = float("-inf")  # no silence becomes suspect before that
         self._voters: dict[NodeId, float] = {}  # voter -> when its silence is noticed
+        self._audible: dict[NodeId, float] = {}  # of both -> until when: it may be deaf itself
 
     @property
     def observed(self) -> tuple[NodeId, ...]:
@@ -46,13 +52,9 @@ class Detector:
 
     def install(self, view: View, me: NodeId, now: float) -> None:
         """Watch the neighbours that `view` gives `me`; new ones have time to appear."""
-        old = self._members
         watched = observers_of(view, me, self._settings.observers) if me in view else ()
-        renewed = {
-            node
-            for node, member in view.by_id.items()
-            if node not in old or old[node].incarnation != member.incarnation
-        }
+        renewed, _ = view.since(self._view)
+        self._next = float("-inf")
         fresh = now + self._settings.grace
         self._due = {
             node: fresh if node in renewed else self._due.get(node, fresh) for node in watched
@@ -62,25 +64,40 @@ class Detector:
             for node in view.voters
             if node != me
         }
-        self._since = {node: now if node in renewed else self._since[node] for node in view.by_id}
+        if self._began is None:
+            self._began = now
+        else:
+            still = now - self._settings.grace
+            self._since = {node: since for node, since in self._since.items() if since > still}
+            self._since.update(dict.fromkeys(renewed, now))
+        self._audible = {
+            node: self._audible.get(node, fresh) for node in (*self._due, *self._voters)
+        }
         self._gone = {
             node: incarnation
             for node, incarnation in self._gone.items()
             if node in view and view.by_id[node].incarnation == incarnation
         }
-        self._members = view.by_id
+        self._view = view
 
     def heard(self, node: NodeId, now: float) -> None:
         """`node` is alive: it spoke, or a link to it opened."""
         if node in self._due:
-            self._due[node] = max(self._due[node], now + self._settings.suspect_after)
+            due = self._due[node] = max(self._due[node], now + self._settings.suspect_after)
+            self._next = min(self._next, due)
         if node in self._voters:
             self._voters[node] = max(self._voters[node], now + self._settings.suspect_after)
+        self.audible(node, now)
         self._gone.pop(node, None)
+
+    def audible(self, node: NodeId, now: float) -> None:
+        """Something of `node` arrives here, though it may hear nothing of us."""
+        if node in self._audible:
+            self._audible[node] = now + self._settings.suspect_after
 
     def gone(self, node: NodeId) -> bool:
         """The process of `node` is proven gone; True if that is news about a member."""
-        member = self._members.get(node)
+        member = self._view.get(node) if self._view is not None else None
         if member is None or self._gone.get(node) == member.incarnation:
             return False
         self._gone[node] = member.incarnation
@@ -88,12 +105,12 @@ class Detector:
 
     def is_new(self, node: NodeId, now: float) -> bool:
         """Whether the member `node` may still be settling in."""
-        return now < self._since.get(node, now) + self._settings.grace
+        began = now if self._began is None else self._began
+        return now < self._since.get(node, began) + self._settings.grace
 
     def silent(self, now: float) -> frozenset[NodeId]:
-        """All that should be heard of and are not, observed or voters."""
-        observed = (node for node, due in self._due.items() if due <= now)
-        return self.missing(now).union(observed)
+        """All that this member should hear and does not, observed or voters."""
+        return frozenset(node for node, until in self._audible.items() if until <= now)
 
     def missing(self, now: float) -> frozenset[NodeId]:
         """Voters that have not been heard of late. They may not be this member's to accuse."""
@@ -103,20 +120,35 @@ class Detector:
         """Members whose process is proven gone, observed or not."""
         return frozenset(self._gone)
 
+    def vouched(self, voter: NodeId, until: float) -> None:
+        """Others have heard of `voter`: it is not missed before `until`."""
+        if voter in self._voters:
+            self._voters[voter] = max(self._voters[voter], until)
+            self._audible[voter] = max(self._audible[voter], until)
+
     def excuse(self, now: float) -> None:
         """Our own loop was late: everyone watched gets two more beats."""
         until = now + 2 * self._settings.beat
         self._due = {node: max(due, until) for node, due in self._due.items()}
         self._voters = {node: max(due, until) for node, due in self._voters.items()}
+        self._audible = {node: max(each, until) for node, each in self._audible.items()}
+        self._next = min(self._next, until)
 
     def suspicions(self, now: float) -> tuple[Suspicion, ...]:
         """The observed members that are silent or gone."""
+        view = self._view
         return tuple(
-            Suspicion(node, self._members[node].incarnation, node in self._gone)
-            for node, due in self._due.items()
-            if due <= now or node in self._gone
+            Suspicion(node, view.by_id[node].incarnation, node in self._gone)
+            for node, due in (self._due.items() if view is not None else ())
+            if view is not None and (due <= now or node in self._gone)
         )
 
     def next_deadline(self, now: float) -> float | None:
-        """When the next silence becomes suspect; those that are suspect already do not count."""
-        return min((due for due in self._due.values() if due > now), default=None)
+        """When the next silence may become suspect; those that are suspect already do not count.
+
+        Asked after every message, nearly always in vain: an answer stands until it has come,
+        though what was heard meanwhile has put it off.
+        """
+        if self._next <= now:
+            self._next = min((due for due in self._due.values() if due > now), default=_NEVER)
+        return self._next if self._next < _NEVER else None

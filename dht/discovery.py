@@ -10,6 +10,8 @@ before it can found another with nodes that only it knows.
 
 from __future__ import annotations
 
+from heapq import nsmallest
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -19,10 +21,11 @@ from dht.effects import Dial, Send
 from dht.ids import NodeId
 from dht.lookup import Lookup
 from dht.messages import FindNode
+from dht.placement import by_distance
 from dht.table import ContactTable
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
     from random import Random
 
     from dht.effects import Effect
@@ -61,7 +64,7 @@ class Discovery:
         self._awaited: dict[str, NodeId] = {}  # dialled for the crawl: address -> who is expected
         self._next_crawl = 0.0
         self._backoff_most = settings.redial_most
-        self._members: frozenset[NodeId] = frozenset()
+        self._view: View | None = None
 
     def all_tried(self, since: float) -> bool:
         """Whether every seed is linked, or has been tried since then, or is this node."""
@@ -82,7 +85,7 @@ class Discovery:
         self._dialling.clear()
         self._end_crawl()
         self.table = ContactTable(me, self._settings.k)
-        self._members = frozenset()
+        self._view = None
 
     # -- links ----------------------------------------------------------------------
 
@@ -112,7 +115,7 @@ class Discovery:
     def link_closed(self, node: NodeId) -> None:
         """The link to `node` is down; who is no member is no contact either."""
         peer = self.links.pop(node, None)
-        if peer is not None and node not in self._members:
+        if peer is not None and not self._is_member(node):
             self.table.remove_contact(Contact(node, peer))
 
     def dial(self, address: str, now: float) -> list[Effect]:
@@ -136,15 +139,14 @@ class Discovery:
             self._crawl.failed(expected)
 
     def install(self, view: View) -> None:
-        """Members are contacts; the crawl has served its purpose."""
+        """Members are contacts, in the table or not; the crawl has served its purpose."""
         self._end_crawl()
-        members = frozenset(view.by_id)
-        for contact in [each for each in self.table if each.id in self._members - members]:
-            if contact.id not in self.links:
+        _, struck = view.since(self._view)
+        self._view = view
+        for node in struck:
+            contact = self.table.get(node) if node not in self.links else None
+            if contact is not None:
                 self.table.remove_contact(contact)
-        for node in members - self._members:
-            self.table.add_contact(Contact(node, view.by_id[node].peer))
-        self._members = members
         votes = self._me.id in view.voters
         self._backoff_most = self._settings.redial_keen if votes else self._settings.redial_most
         if votes:
@@ -196,7 +198,23 @@ class Discovery:
 
     def closest(self, target: NodeId) -> tuple[Contact, ...]:
         """The contacts closest to `target`, for whoever asks."""
-        return tuple(self.table.find_neighbors(Contact(target, "")))
+        goal = Contact(target, "")
+        known = {each.id: each for each in self.table.find_neighbors(goal)}
+        for member in self._closest_members(goal):
+            known[member.id] = member
+        return tuple(nsmallest(self._settings.k, known.values(), key=goal.distance_to))
+
+    def _closest_members(self, goal: Contact) -> Iterator[Contact]:
+        if self._view is None:
+            return
+        members = self._view.members
+        nearest = (members[each] for each in by_distance(self._view.numbers, goal.long_id))
+        others = (each for each in nearest if each.id not in {self._me.id, goal.id})
+        for member in islice(others, self._settings.k):
+            yield Contact(member.id, member.peer)
+
+    def _is_member(self, node: NodeId) -> bool:
+        return self._view is not None and node in self._view
 
     def _end_crawl(self) -> None:
         self._crawl = None

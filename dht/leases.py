@@ -14,6 +14,9 @@ voter that has accepted grants nothing more. So it ends within `lease` seconds o
 the decision, and until then nobody is struck off by v + 2 either: each voter
 treats all members as granted at the moment it first hears of a number.
 
+In a large ring a voter grants to everyone at once, but for those that it means to
+strike off; `dht.relay` tells how its word travels.
+
 Source: Gray and Cheriton, "Leases" (1989).
 """
 
@@ -64,6 +67,13 @@ class Grants:
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._granted: dict[NodeId, float] = {}
+        self._vouched = float("-inf")  # when it last granted to everyone,
+        self._barred: dict[NodeId, float] = {}  # but for these: when they last were among them
+
+    def vouch(self, barred: Iterable[NodeId], now: float) -> None:
+        """Everyone is told that they are granted, but for the `barred`."""
+        self._barred = {node: self._barred.get(node, self._vouched) for node in barred}
+        self._vouched = now
 
     def grant(self, node: NodeId, now: float) -> None:
         """`node` has been answered."""
@@ -79,11 +89,14 @@ class Grants:
 
         `advanced_at`: when this voter first heard of the number that is voted on.
         """
-        granted = [self._granted.get(node, advanced_at) for node in nodes]
+        granted = [
+            max(self._granted.get(node, advanced_at), self._barred.get(node, self._vouched))
+            for node in nodes
+        ]
         if not granted:
             return float("-inf")
         return max(advanced_at, *granted) + self._seconds
 
     def free_of_all(self, advanced_at: float) -> float:
         """When a view may be accepted that keeps nobody who was a member before."""
-        return max((advanced_at, *self._granted.values())) + self._seconds
+        return max((advanced_at, self._vouched, *self._granted.values())) + self._seconds

@@ -22,8 +22,11 @@ from dht.messages import (
     Promise,
     Redirect,
     Refused,
+    Vouches,
     Wish,
 )
+from dht.placement import placement_of
+from dht.relay import Relay
 from dht.view import MemberState
 
 if TYPE_CHECKING:
@@ -36,6 +39,9 @@ if TYPE_CHECKING:
     from dht.settings import RingSettings
     from dht.view import Member, View
     from dht.voter import Voter
+
+
+_FEW = 12  # accusers whose words are weighed one by one
 
 
 class Membership:
@@ -57,11 +63,14 @@ class Membership:
         self.view = view
         self.council = Council(rng, settings)
         self.lease = LeaseTerm(settings.lease)
+        self._relay = Relay(me.id, voter, self.lease)
         self._settings = settings
         self._voter = voter
         self._detector = Detector(settings)
         self._numbers: dict[NodeId, int] = {}  # member -> the view it said it was on
-        self._named_any = False  # whether the last Accuse did
+        self._said: tuple[Suspicion, ...] = ()  # by the last Accuse
+        self._weighed_at = float("-inf")
+        self._weigh_at: float | None = None  # when to weigh what has been said since
         self._leaving = False
         self._handed_over = False
         self._wish_since: tuple[float, MemberState] | None = None
@@ -76,6 +85,7 @@ class Membership:
         self._numbers = {node: each for node, each in self._numbers.items() if node in view}
         self.council.install(view)
         self.lease.install(view)
+        self._relay.install(placement_of(view, self._settings.flat_limit))
 
     def is_frozen(self, now: float) -> bool:
         """Whether no majority of voters has answered this member for some time."""
@@ -100,31 +110,42 @@ class Membership:
     def beat(self, now: float) -> list[Effect]:
         """Everything that is said again every beat."""
         effects = self.tell_beat(now)
-        effects += self.speak_up(now)
+        effects += self._relay.vouch(self.council.dead, self.council.gone, now)
+        effects += self.speak_up(now, again=True)
         effects += self.council.campaign.ask()
         return effects + self._tell_wish(now)
 
     def tell_beat(self, now: float) -> list[Effect]:
-        """A heartbeat for everyone who watches over this member."""
+        """A heartbeat for everyone who watches over this member, or can tell who vouches for it."""
         heartbeat = self.heartbeat(now)
-        told = dict.fromkeys((*self._detector.observed, *self.view.voters))
+        parents = self._relay.parents
+        told = dict.fromkeys((*self._detector.observed, *(parents or self.view.voters)))
         silent = self._detector.silent(now)
-        if not silent:
+        if not silent and not parents:
             return [Send(node, heartbeat) for node in told]
-        deaf = msgspec.structs.replace(heartbeat, deaf=True)
-        return [Send(node, deaf if node in silent else heartbeat) for node in told]
+        beats = {
+            (deaf, asks): msgspec.structs.replace(heartbeat, deaf=deaf, asks=asks)
+            for deaf in (False, True)
+            for asks in (False, True)
+        }
+        return [Send(node, beats[node in silent, node in parents]) for node in told]
 
     def grant_own(self, now: float) -> list[Effect]:
-        """The heartbeat of a member that is the only voter, to itself."""
+        """What a member that is the only voter says to itself."""
+        if self._relay.is_large:
+            return self._relay.vouch(self.council.dead, self.council.gone, now)
         return [Send(self.me.id, self.heartbeat(now))]
 
-    def speak_up(self, now: float) -> list[Effect]:
-        """Accuse whom this member suspects, and weigh what all have said."""
+    def speak_up(self, now: float, *, again: bool = False) -> list[Effect]:
+        """Accuse whom this member suspects, and weigh what all have said.
+
+        `again`: though nothing has changed since it said so last.
+        """
         suspicions = self.suspicions(now)
-        self._consider(now)
-        if not suspicions and not self._named_any:
+        self._weigh(now)
+        if suspicions == self._said and not (again and suspicions):
             return []
-        self._named_any = bool(suspicions)
+        self._said = suspicions
         accuse = Accuse(self.view.number, suspicions)
         return [Send(node, accuse) for node in self._deputies() if node != self.me.id]
 
@@ -134,6 +155,7 @@ class Membership:
             self.council.decide_at,
             self._detector.next_deadline(now),
             self.council.campaign.next_deadline(now),
+            self._weigh_at,
         )
         return min((time for time in times if time is not None), default=None)
 
@@ -143,6 +165,8 @@ class Membership:
 
     def lead(self, now: float) -> list[Effect]:
         """Propose a view, if it is this member's turn and one is due."""
+        if self._weigh_at is not None and self._weigh_at <= now:
+            self._consider(now)
         if not self.council.is_due(now):
             return []
         self._consider(now)
@@ -186,23 +210,46 @@ class Membership:
             return []
         effects: list[Effect] = []
         match message:
-            case Heartbeat() if message.ring == self.view.ring and not message.deaf:
-                self._numbers[sender] = message.number
-                self._detector.heard(sender, now)
-                effects = self._voter.grant(sender, message, self.view, self.council.dead, now)
-            case Lease():
-                self._detector.heard(sender, now)
-                self.lease.answered(sender, message.number, message.sent)
+            case Heartbeat():
+                return self._beat_of(sender, message, now)
+            case Lease() | Vouches():
+                return self._vouched_for(sender, message, now)
             case Accuse():
                 self.council.accusations.record(sender, message.suspicions, now)
+                self._weigh(now)
             case Wish():
                 self.council.docket.wish(sender, message.incarnation, message.state, now)
             case Left():
                 self.council.docket.left(sender, message.incarnation, now)
             case Promise() | Accepted() | Refused():
                 effects = self.council.campaign.receive(sender, message, now)
-        if type(message) not in {Heartbeat, Lease}:
+        if not isinstance(message, Accuse):
             self._consider(now)
+        return effects
+
+    def _beat_of(self, sender: NodeId, message: Heartbeat, now: float) -> list[Effect]:
+        if message.ring != self.view.ring:
+            return []
+        if message.deaf:
+            self._detector.audible(sender, now)
+            return [Send(sender, self.heartbeat(now))]  # perhaps this gets through
+        self._numbers[sender] = message.number
+        self._detector.heard(sender, now)
+        if not self._relay.is_large:
+            return self._voter.grant(sender, message, self.view, self.council.dead, now)
+        if not message.asks:
+            return []
+        return self._relay.asked(sender, message, self.council.dead, self.council.gone, now)
+
+    def _vouched_for(self, sender: NodeId, message: Lease | Vouches, now: float) -> list[Effect]:
+        self._detector.heard(sender, now)
+        if isinstance(message, Lease):
+            self.lease.answered(sender, message.number, message.sent)
+            return []
+        council = self.council
+        news, effects = self._relay.hear(message, council.dead, council.gone, now)
+        for voter, since in news:
+            self._detector.vouched(voter, since + self._settings.lease + self._settings.beat)
         return effects
 
     def receive_seeking(
@@ -273,7 +320,16 @@ class Membership:
         since = self._voter.unresolved_since()
         return since is not None and now >= since + self._settings.unresolved
 
+    def _weigh(self, now: float) -> None:
+        """Consider what has been said; of much at once, most of it together a moment later."""
+        free_at = self._weighed_at + self._settings.weigh
+        if free_at <= now or len(self.council.accusations) <= _FEW:
+            self._consider(now)
+        else:
+            self._weigh_at = free_at
+
     def _consider(self, now: float) -> None:
+        self._weighed_at, self._weigh_at = now, None
         self.council.consider(
             self.view,
             self.me.id,

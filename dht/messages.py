@@ -75,8 +75,9 @@ class Admitted(msgspec.Struct, frozen=True, array_like=True, tag=5):
 class Heartbeat(msgspec.Struct, frozen=True, array_like=True, tag=6, gc=False):
     """Every beat, to the nodes that observe the sender and to the voters.
 
-    `sent`: the sender's clock, seconds; a voter's `Lease` says it again. `deaf`: the
+    `sent`: the sender's clock, seconds; a `Lease` or `Vouches` says it again. `deaf`: the
     sender has not heard the receiver of late, so this is no sign of its health.
+    `asks`: it wants to be told who vouches for it (`dht.relay`).
     """
 
     ring: bytes
@@ -84,6 +85,7 @@ class Heartbeat(msgspec.Struct, frozen=True, array_like=True, tag=6, gc=False):
     digest: bytes
     sent: float
     deaf: bool = False
+    asks: bool = False
 
 
 class Lease(msgspec.Struct, frozen=True, array_like=True, tag=16, gc=False):
@@ -91,6 +93,25 @@ class Lease(msgspec.Struct, frozen=True, array_like=True, tag=16, gc=False):
 
     number: int
     sent: float
+
+
+class Vouch(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A voter strikes no member off before a lease after this, but for the `barred`.
+
+    `age`: seconds between its word and the moment when the question was received.
+    """
+
+    voter: WireId
+    age: float
+    barred: tuple[WireId, ...]
+
+
+class Vouches(msgspec.Struct, frozen=True, array_like=True, tag=19):
+    """Parent or voter -> member: what I know of the voters, as of your heartbeat `sent`."""
+
+    number: int
+    sent: float
+    vouches: tuple[Vouch, ...]
 
 
 class PullView(msgspec.Struct, frozen=True, array_like=True, tag=7, gc=False):
@@ -109,8 +130,8 @@ class ViewNews(msgspec.Struct, frozen=True, array_like=True, tag=8):
 class ViewDeltas(msgspec.Struct, frozen=True, array_like=True, tag=17):
     """What leads from the receiver's view to the sender's, step by step.
 
-    `depth`: the receiver passes it on to the members that share at least so many
-    leading bits with it; none where it is `ID_BITS`.
+    `depth`: the receiver passes the last on to the members that share at least so many
+    leading bits with it (`dht.spread`); to nobody where it is `ID_BITS`.
     """
 
     deltas: tuple[Delta, ...]
@@ -198,6 +219,7 @@ RingMessage = (
     | Admitted
     | Heartbeat
     | Lease
+    | Vouches
     | PullView
     | ViewNews
     | ViewDeltas

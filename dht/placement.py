@@ -62,6 +62,14 @@ def by_distance(ids: Sequence[int], key: int) -> Iterator[int]:
         yield low
 
 
+def placement_of(view: View, flat_limit: int = FLAT_LIMIT) -> Placement:
+    """The placement in `view`: the same one for all who ask, as long as they agree on the limit."""
+    known: Placement | None = view.__dict__.get("_placement")
+    if known is None or known.flat_limit != flat_limit:
+        known = view.__dict__["_placement"] = Placement(view, flat_limit)
+    return known
+
+
 class Placement:
     """Placement in one view. Cheap to construct: tables fill as they are asked for.
 

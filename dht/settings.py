@@ -20,6 +20,7 @@ class RingSettings(msgspec.Struct, frozen=True):
     # -- deciding
     batch: float = 0.05  # several deaths or joins close together make one view
     gather: float = 0.2  # so do those that fall silent together: beats come at different times
+    weigh: float = 0.01  # what is said within so short a time of each other is weighed together
     view_gap: float = 0.02  # the least time between two proposals of one voter
     turn: float = 1.0  # a voter waits so long for each that is more senior to do it
     poll: float = 1.5  # a ballot that is not won by then is given up; longer than any lease

@@ -34,8 +34,9 @@ from dht.messages import (
     ViewDeltas,
     ViewNews,
 )
-from dht.placement import Placement
+from dht.placement import placement_of
 from dht.seeker import Seeker
+from dht.spread import contacts
 from dht.view import MemberState
 from dht.voter import Voter
 
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from dht.ballots import Memory
     from dht.delta import Delta
     from dht.ids import NodeId
+    from dht.placement import Placement
     from dht.settings import RingSettings
     from dht.view import Member, View
 
@@ -67,6 +69,7 @@ class Standing:
     ) -> None:
         self.me = me
         self.view: View | None = None
+        self._before: View | None = None  # the view that it followed
         self.placement: Placement | None = None
         self._settings = settings
         self._rng = rng
@@ -78,6 +81,8 @@ class Standing:
         self._history = History(settings.deltas)
         self.foreign = ForeignRings()
         self._member: Membership | None = None
+        self._passed = ID_BITS  # the range that has been told of the view: see `dht.spread`
+        self._owed = (0, ID_BITS)  # a view still to come, and the range to be told of it then
         self._beat_at: float | None = None
         self._now = 0.0  # of the latest input
         self._leaving = False
@@ -175,16 +180,28 @@ class Standing:
 
     def _receive_deltas(self, sender: NodeId, message: ViewDeltas) -> list[Effect]:
         view = self.view
-        if view is None:
+        if view is None or not message.deltas:
             return []
+        last = message.deltas[-1]
+        if message.depth < ID_BITS and last.ring == view.ring and last.number > self._owed[0]:
+            self._owed = last.number, message.depth
         for delta in message.deltas:
             if delta.follows(view):
                 view = apply(view, delta)
         if view is not self.view:
             return self._install(view, message.deltas)
-        if any(each.ring == view.ring and each.number > view.number for each in message.deltas):
+        if last.ring == view.ring and last.number > view.number:
             return [Send(sender, PullView(view.number, view.digest))]
-        return []
+        return self._pass_on(last, message.depth) if last.digest == view.digest else []
+
+    def _pass_on(self, delta: Delta, depth: int) -> list[Effect]:
+        """Tell the members that share `depth` bits with this one, unless they have been told."""
+        view, before, until = self.view, self._before, self._passed
+        if view is None or before is None or delta.base != before.digest or depth >= until:
+            return []
+        self._passed = depth
+        told = contacts(view, before, self.me.id, depth, until, self._rng)
+        return [Send(node, ViewDeltas((delta,), shared)) for node, shared in told]
 
     def _decide(self) -> list[Effect]:
         """Install the view that has been voted for at this node's asking; tell everyone."""
@@ -197,16 +214,21 @@ class Standing:
             return proposal.welcome()
         old, dead = member.view, member.council.dead
         effects = self._install(proposal.view, (delta,))
-        untold = {self.me.id, *dead, *(you for you, _ in proposal.admissions.values())}
         news = ViewDeltas((delta,), ID_BITS)
-        told = {**old.by_id, **proposal.view.by_id}
-        effects += [Send(node, news) for node in told if node not in untold]
+        told = [node for node in delta.struck if node not in dead and node != self.me.id]
+        if len(old.members) > self._settings.flat_limit:
+            effects += self._pass_on(delta, 0)
+        else:
+            admitted = {self.me.id, *(you for you, _ in proposal.admissions.values())}
+            told += [node for node in proposal.view.by_id if node not in admitted]
+        effects += [Send(node, news) for node in told]
         return effects + proposal.welcome()
 
     def _install(self, view: View, deltas: tuple[Delta, ...] = ()) -> list[Effect]:
         """Make `view` the current one, and become what it says of this node."""
+        self._before, self._passed = self.view, ID_BITS
         self.view = view
-        self.placement = Placement(view, self._settings.flat_limit)
+        self.placement = placement_of(view, self._settings.flat_limit)
         self._history.install(view, deltas)
         self._discovery.install(view)
         effects = self._voter.install(view, self.me, self._now)
@@ -225,6 +247,8 @@ class Standing:
         if mine.state is MemberState.LEAVING and not self._handed_over:
             self._leave_by = None  # handing over takes its time
         self._beat_at = self._now
+        if deltas and self._owed[0] == view.number:
+            effects += self._pass_on(deltas[-1], self._owed[1])
         if view.voters == (mine.id,):  # its own lease is its own to give
             effects += self._loop_back(self._member.grant_own(self._now))
         return effects

@@ -10,10 +10,11 @@ from __future__ import annotations
 from enum import IntEnum
 from functools import cached_property
 from hashlib import blake2b
+from typing import TypeAlias
 
 import msgspec
 
-from dht.ids import NodeId, WireId
+from dht.ids import NodeId, WireId, to_int
 
 DIGEST_BYTES = 8
 
@@ -43,6 +44,9 @@ class Member(msgspec.Struct, frozen=True, array_like=True):
         return msgspec.structs.replace(self, id=node)
 
 
+Changes: TypeAlias = tuple[frozenset[NodeId], frozenset[NodeId]]
+
+
 class View(msgspec.Struct, frozen=True, array_like=True, dict=True):
     """View `number` of the ring `ring` (a random 16-byte id): members sorted by id."""
 
@@ -62,6 +66,11 @@ class View(msgspec.Struct, frozen=True, array_like=True, dict=True):
         return {member.id: member for member in self.members}
 
     @cached_property
+    def numbers(self) -> tuple[int, ...]:
+        """The ids of all members as numbers, ascending."""
+        return tuple(to_int(member.id) for member in self.members)
+
+    @cached_property
     def active(self) -> tuple[Member, ...]:
         """The members that may be home to a slot, sorted by id."""
         return tuple(m for m in self.members if m.state is MemberState.ACTIVE)
@@ -70,6 +79,26 @@ class View(msgspec.Struct, frozen=True, array_like=True, dict=True):
     def by_peer(self) -> dict[str, NodeId]:
         """The members by the addresses at which other nodes link to them."""
         return {member.peer: member.id for member in self.members}
+
+    def since(self, old: View | None) -> Changes:
+        """Members whose process `old` did not list, and those of it that are members no more.
+
+        Kept for the one `old` that it was asked for last: in a large ring everyone
+        who goes on from it needs that, and looking through all members takes a while.
+        """
+        before = old.digest if old is not None else b""
+        known: tuple[bytes, Changes] | None = self.__dict__.get("_since")
+        if known is not None and known[0] == before:
+            return known[1]
+        listed = old.by_id if old is not None else {}
+        new = frozenset(
+            node
+            for node, member in self.by_id.items()
+            if node not in listed or listed[node].incarnation != member.incarnation
+        )
+        changes = new, frozenset(listed.keys() - self.by_id.keys())
+        self.__dict__["_since"] = before, changes
+        return changes
 
     def get(self, node: NodeId) -> Member | None:
         return self.by_id.get(node)

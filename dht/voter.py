@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from dht.view import Member, View
 
 
+MOST_BARRED = 64
+"""Members that a voter leaves out of what it grants; of more, it grants to nobody for a while."""
+
+
 class Voter:
     """The acceptor of one process, and its grants. Times are monotonic seconds."""
 
@@ -118,19 +122,42 @@ class Voter:
         self, sender: NodeId, message: Heartbeat, view: View, dead: Collection[NodeId], now: float
     ) -> list[Effect]:
         """Answer a member's heartbeat with a lease, if it can have one."""
-        memory = self.acceptor.memory
         if (
             message.number != view.number
             or message.digest != view.digest
             or sender not in view
             or sender in dead
-            or memory.number != view.number + 1
-            or self.acceptor.has_accepted
+            or not self._may_grant(view)
             or self._is_barred(sender, now)
         ):
             return []
         self._grants.grant(sender, now)
         return [Send(sender, Lease(view.number, message.sent))]
+
+    def vouch(
+        self, view: View, dead: Collection[NodeId], gone: Collection[NodeId], now: float
+    ) -> tuple[NodeId, ...] | None:
+        """Grant to all members of `view` at once; the answer names those left out.
+
+        These are the `dead`, and whom it has been asked to strike off, but for the
+        `gone`. None: it cannot grant, to anybody.
+        """
+        if not self._may_grant(view):
+            return None
+        barred = set(dead)
+        if self._barred is not None and self._barred[0] > now:
+            if not self._barred[1].base:
+                return None
+            barred.update(self._barred[1].struck)
+        barred.difference_update(gone)
+        if len(barred) > MOST_BARRED:
+            return None
+        self._grants.vouch(barred, now)
+        return tuple(sorted(barred))
+
+    def _may_grant(self, view: View) -> bool:
+        acceptor = self.acceptor
+        return acceptor.memory.number == view.number + 1 and not acceptor.has_accepted
 
     def _is_barred(self, node: NodeId, now: float) -> bool:
         if self._barred is None or self._barred[0] <= now:

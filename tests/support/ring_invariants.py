@@ -20,7 +20,9 @@ class Invariants:
     - nobody is struck off, by a view that anyone has installed, while it still
       believes in its lease;
     - a process is never found ACTIVE that was not JOINING before in the same
-      incarnation, founders apart: it would be home to what it does not hold.
+      incarnation, founders apart: it would be home to what it does not hold. The
+      same from its own side: no process finds itself ACTIVE in the first view that
+      it installs, though a view may list the process that was there before it.
     """
 
     def __init__(self, sim: RingSim, *, rings: int = 1) -> None:
@@ -29,6 +31,7 @@ class Invariants:
         self._digests: dict[tuple[bytes, int], bytes] = {}
         self._views: dict[bytes, View] = {}  # ring -> the latest
         self._joined: dict[tuple[NodeId, int], int] = {}  # member -> the view it was JOINING in
+        self._entered: set[tuple[SimNode, int]] = set()  # processes that found themselves JOINING
         self.seen = 0
         sim.watches.append(self.check)
 
@@ -42,11 +45,21 @@ class Invariants:
         assert known == view.digest, f"{where}: two views of number {view.number}"
         rings = {ring for ring, _ in self._digests}
         assert len(rings) <= self._rings, f"{where}: {len(rings)} rings"
+        self._check_entered(node, view, where)
         latest = self._views.get(view.ring)
         if latest is None or latest.number < view.number:
             self._views[view.ring] = view
             self._check_joined(view, where)
             self._check_leases(view, where)
+
+    def _check_entered(self, node: SimNode, view: View, where: str) -> None:
+        mine = view.get(node.engine.me.id)
+        if mine is None or mine.incarnation != node.engine.me.incarnation:
+            return
+        founded = view.number == 1 or (view.ring, view.number) in self._sim.refounded
+        if mine.state is MemberState.JOINING or founded:
+            self._entered.add((node, mine.incarnation))
+        assert (node, mine.incarnation) in self._entered, f"{where}: takes another's place"
 
     def _check_joined(self, view: View, where: str) -> None:
         founded = view.number == 1 or (view.ring, view.number) in self._sim.refounded

@@ -154,7 +154,11 @@ class TestContacts:
         it = Discovery(ME, (), Random(1), RingSettings(k=2))
         far = 1 << 159 | 1
         numbers = [far + (each << 144) for each in (0, 1, 2)]
+        for number in numbers[:2]:
+            opened(it, number)
         it.install(view_of(member(to_id(number)) for number in numbers[:2]))
+        for number in numbers[:2]:
+            it.link_closed(to_id(number))
         assert len(it.table) == 2
         opened(it, numbers[2])
         assert to_id(numbers[2]) in it.table

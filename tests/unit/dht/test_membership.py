@@ -204,7 +204,7 @@ def test_a_voter_that_falls_silent_is_led_past_though_it_is_not_ours_to_accuse()
 
 
 def test_a_heartbeat_goes_to_neighbours_and_voters_alike() -> None:
-    it = membership(20, view(40, 1, 2, 20))
+    it = membership(20, view(30, 1, 2, 20))
     told = {e.to for e in it.tell_beat(NOW) if isinstance(e, Send)}
     assert told == {to_id(n) for n in (1, 2, 17, 18, 19, 20, 21, 22, 23)}
 

@@ -35,7 +35,8 @@ def choose_voters(
     active = {member.id: member for member in members if member.state is MemberState.ACTIVE}
     count = _VOTERS_OF_SMALL_RINGS.get(len(active), _VOTERS)
     voters = [node for node in before if node in active and node not in absent][:count]
-    rest = [node for node in sorted(active) if node not in voters]
+    # By the low bits, which are random: neighbours would be roots of nearly the same trees.
+    rest = [node for node in sorted(active, key=_by_low_bits) if node not in voters]
     rest.sort(key=lambda node: (node in absent, node not in before))
     while len(voters) < count:
         zones = {active[node].zone for node in voters}
@@ -44,6 +45,10 @@ def choose_voters(
         rest.remove(chosen)
         voters.append(chosen)
     return tuple(voters)
+
+
+def _by_low_bits(node: NodeId) -> bytes:
+    return node[::-1]
 
 
 def seniority(view: View) -> Iterator[NodeId]:

@@ -43,7 +43,6 @@ class Detector:
         self._view: View | None = None
         self._next = float("-inf")  # no silence becomes suspect before that
         self._voters: dict[NodeId, float] = {}  # voter -> when its silence is noticed
-        self._audible: dict[NodeId, float] = {}  # of both -> until when: it may be deaf itself
 
     @property
     def observed(self) -> tuple[NodeId, ...]:
@@ -70,9 +69,6 @@ class Detector:
             still = now - self._settings.grace
             self._since = {node: since for node, since in self._since.items() if since > still}
             self._since.update(dict.fromkeys(renewed, now))
-        self._audible = {
-            node: self._audible.get(node, fresh) for node in (*self._due, *self._voters)
-        }
         self._gone = {
             node: incarnation
             for node, incarnation in self._gone.items()
@@ -87,13 +83,7 @@ class Detector:
             self._next = min(self._next, due)
         if node in self._voters:
             self._voters[node] = max(self._voters[node], now + self._settings.suspect_after)
-        self.audible(node, now)
         self._gone.pop(node, None)
-
-    def audible(self, node: NodeId, now: float) -> None:
-        """Something of `node` arrives here, though it may hear nothing of us."""
-        if node in self._audible:
-            self._audible[node] = now + self._settings.suspect_after
 
     def gone(self, node: NodeId) -> bool:
         """The process of `node` is proven gone; True if that is news about a member."""
@@ -109,8 +99,8 @@ class Detector:
         return now < self._since.get(node, began) + self._settings.grace
 
     def silent(self, now: float) -> frozenset[NodeId]:
-        """All that this member should hear and does not, observed or voters."""
-        return frozenset(node for node, until in self._audible.items() if until <= now)
+        """All that should be heard of and are not, observed or voters."""
+        return self.missing(now).union(node for node, due in self._due.items() if due <= now)
 
     def missing(self, now: float) -> frozenset[NodeId]:
         """Voters that have not been heard of late. They may not be this member's to accuse."""
@@ -124,14 +114,12 @@ class Detector:
         """Others have heard of `voter`: it is not missed before `until`."""
         if voter in self._voters:
             self._voters[voter] = max(self._voters[voter], until)
-            self._audible[voter] = max(self._audible[voter], until)
 
     def excuse(self, now: float) -> None:
         """Our own loop was late: everyone watched gets two more beats."""
         until = now + 2 * self._settings.beat
         self._due = {node: max(due, until) for node, due in self._due.items()}
         self._voters = {node: max(due, until) for node, due in self._voters.items()}
-        self._audible = {node: max(each, until) for node, each in self._audible.items()}
         self._next = min(self._next, until)
 
     def suspicions(self, now: float) -> tuple[Suspicion, ...]:

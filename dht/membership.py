@@ -231,8 +231,8 @@ class Membership:
         if message.ring != self.view.ring:
             return []
         if message.deaf:
-            self._detector.audible(sender, now)
-            return [Send(sender, self.heartbeat(now))]  # perhaps this gets through
+            # If this gets through, it is deaf no more; both might wait for each other otherwise.
+            return [Send(sender, self.heartbeat(now))]
         self._numbers[sender] = message.number
         self._detector.heard(sender, now)
         if not self._relay.is_large:

@@ -19,18 +19,16 @@ from dht.ids import ID_BITS, to_id, to_int
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from random import Random
 
     from dht.ids import NodeId
     from dht.view import Member, View
 
 _DIGIT_BITS: Final = 3
 _LARGE: Final = 16  # members of a range from which on two of it are told
-_TRIES: Final = 8  # draws of a contact before the range is searched
 
 
 def contacts(
-    view: View, before: View, me: NodeId, depth: int, until: int, rng: Random
+    view: View, before: View, me: NodeId, depth: int, until: int
 ) -> Iterator[tuple[NodeId, int]]:
     """Whom `me` tells of `view`, and the bits that each shares with those left to it.
 
@@ -38,7 +36,7 @@ def contacts(
     share `until`. Only members of `before` are told: the new ones cannot follow.
     """
     for low, high, shared in _ranges(view.members, to_int(me), depth, until):
-        for node in _some_of(view, before, me, low, high, rng):
+        for node in _some_of(view, before, me, low, high):
             yield node, shared
 
 
@@ -77,22 +75,18 @@ def _range(
     return start, bisect_left(members, end, start, high, key=lambda member: member.id)
 
 
-def _some_of(
-    view: View, before: View, me: NodeId, low: int, high: int, rng: Random
-) -> tuple[NodeId, ...]:
-    def can_follow(member: Member) -> bool:
-        old = before.get(member.id)
-        return old is not None and old.incarnation == member.incarnation and member.id != me
-
-    wanted = 2 if high - low >= _LARGE else 1
+def _some_of(view: View, before: View, me: NodeId, low: int, high: int) -> tuple[NodeId, ...]:
+    """One or two of a range; the same, whoever asks, so that hearing twice ends there."""
+    size = high - low
+    wanted = 2 if size >= _LARGE else 1
+    start = int.from_bytes(view.digest, "big")
     chosen: dict[NodeId, None] = {}
-    for _ in range(_TRIES):
-        member = view.members[rng.randrange(low, high)]
-        if can_follow(member):
-            chosen[member.id] = None
-            if len(chosen) == wanted:
-                return tuple(chosen)
-    if not chosen:
-        here = (view.members[index] for index in range(low, high))
-        chosen = dict.fromkeys(member.id for member in here if can_follow(member))
-    return tuple(chosen)[:wanted]
+    for turn in range(wanted):
+        first = start + turn * size // wanted
+        for step in range(size):
+            member = view.members[low + (first + step) % size]
+            old = before.get(member.id)
+            if old is not None and old.incarnation == member.incarnation and member.id != me:
+                chosen[member.id] = None
+                break
+    return tuple(chosen)

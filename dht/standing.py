@@ -200,7 +200,7 @@ class Standing:
         if view is None or before is None or delta.base != before.digest or depth >= until:
             return []
         self._passed = depth
-        told = contacts(view, before, self.me.id, depth, until, self._rng)
+        told = contacts(view, before, self.me.id, depth, until)
         return [Send(node, ViewDeltas((delta,), shared)) for node, shared in told]
 
     def _decide(self) -> list[Effect]:

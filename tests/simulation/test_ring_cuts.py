@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from dht.settings import RingSettings
 from ring_sets import leader_of, ring_of, without
 from ring_sim import RingSim
 
@@ -96,6 +97,47 @@ class TestHalf:
         accused = dict(nodes[0].engine.status().accused)
         assert accused in ({}, dict(leader_of(nodes).engine.status().accused))
         assert all(node.engine.holds_lease(sim.now) for node in nodes)
+
+
+@pytest.mark.parametrize("flat_limit", [32, 0])
+def test_two_that_have_lost_each_other_for_a_while_hear_each_other_again(flat_limit: int) -> None:
+    sim = RingSim(24, settings=RingSettings(flat_limit=flat_limit))
+    nodes = ring_of(sim, 16)
+    by_id = sorted(nodes, key=lambda node: node.engine.me.id)
+    leader = by_id.index(leader_of(nodes))
+    sim.cut([by_id[leader - 8]], [by_id[leader - 7]])  # they watch each other
+    sim.cut([by_id[leader]], [by_id[leader - 5]])  # one asks the other for its word
+    sim.run(3)
+    assert any(node.engine.status().suspected for node in nodes)
+    sim.heal()
+    sim.run(1)
+    assert not any(node.engine.status().suspected for node in nodes)
+    assert not any(node.engine.status().health.missing for node in nodes)
+    assert nodes[0].engine.status().number == 1
+
+
+def test_a_lease_in_a_large_ring_is_lost_before_anyone_is_struck_off() -> None:
+    """By relays too: who is cut off stops acknowledging before the others may go on."""
+    for seed in range(2):
+        sim = RingSim(seed, codec=False)
+        nodes = sim.establish(60)
+        sim.run(2)
+        assert all(node.engine.holds_lease(sim.now) for node in nodes)
+        few = sim.rng.sample(nodes, 3)
+        rest = without(nodes, *few)
+        sim.cut(few, rest)
+        cut_at = sim.now
+        lost: dict[str, float] = {}
+        while not sim.one_ring(rest):
+            sim.run(0.02)
+            for node in few:
+                if not node.engine.holds_lease(sim.now):
+                    lost.setdefault(node.address, sim.now)
+            assert sim.now < cut_at + 3
+        struck = min(at for node in rest for at, view in node.views if view.number > 1)
+        assert len(lost) == len(few)
+        assert max(lost.values()) < struck + 0.02
+        assert sum(node.engine.holds_lease(sim.now) for node in rest) >= len(rest) - 1
 
 
 def test_two_majorities_of_different_opinion_never_decide_twice() -> None:

@@ -99,7 +99,7 @@ class History:
                 victim.hang()
             case "pause":
                 victim.hang()
-                self.sim.at(self.rng.uniform(0.05, 1.5), lambda: self._resume(victim))
+                self.sim.at(self.rng.uniform(0.05, 1.5), self._resume, victim)
             case "restart":
                 self._restart()
             case "wipe":

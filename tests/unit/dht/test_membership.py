@@ -22,6 +22,8 @@ from dht.messages import (
     Refused,
     Seeking,
     Suspicion,
+    Vouch,
+    Vouches,
     Wish,
 )
 from dht.settings import RingSettings
@@ -219,3 +221,50 @@ def test_a_wish_that_is_not_granted_is_told_to_all_who_may_propose() -> None:
     effects = it.beat(later)
     assert wish in to(effects, 1)
     assert wish in to(effects, 2)
+
+
+def test_who_has_not_heard_this_member_is_answered_but_not_taken_for_healthy() -> None:
+    it = membership(3, view(5, 1, 2, 3))
+    later = NOW + SETTINGS.suspect_after
+    deaf = msgspec.structs.replace(beat(it.view), deaf=True)
+    effects = it.receive(to_id(2), deaf, later)
+    assert to(effects, 2) == [it.heartbeat(later)]
+    assert to_id(2) in [each.node for each in it.suspicions(later)]
+    other = msgspec.structs.replace(deaf, ring=b"x" * 16)
+    assert it.receive(to_id(2), other, later) == []
+
+
+def test_in_a_large_ring_heartbeats_go_to_neighbours_and_parents() -> None:
+    it = membership(20, view(40, 1, 2, 3, 4, 5))
+    beats = {e.to: e.message for e in it.tell_beat(NOW) if isinstance(e, Send)}
+    neighbours = {to_id(n) for n in (17, 18, 19, 21, 22, 23)}
+    asked = {node for node, each in beats.items() if isinstance(each, Heartbeat) and each.asks}
+    assert neighbours <= set(beats)
+    assert set(beats) == neighbours | asked
+    assert 1 <= len(asked) <= 3
+    voter = membership(1, view(40, 1, 2, 3, 4, 5))
+    beats = {e.to: e.message for e in voter.tell_beat(NOW) if isinstance(e, Send)}
+    asked = {node for node, each in beats.items() if isinstance(each, Heartbeat) and each.asks}
+    assert asked == {to_id(n) for n in (2, 3, 4, 5)}
+
+
+def test_a_voter_of_a_large_ring_is_missed_when_nobody_tells_of_it() -> None:
+    it = membership(20, view(40, 1, 2, 3, 4, 5))
+    vouches = tuple(Vouch(to_id(n), 0.1, ()) for n in (1, 2, 3))
+    it.receive(to_id(1), Vouches(1, NOW, vouches), NOW)
+    assert it.lease.until == NOW - 0.1 + SETTINGS.lease
+    later = NOW + SETTINGS.suspect_after + 0.01
+    assert it.missing_voters(later) == {to_id(4), to_id(5)}
+    assert {to_id(1), to_id(2)} <= it.missing_voters(NOW + SETTINGS.lease + SETTINGS.beat)
+
+
+def test_of_many_accusers_most_are_weighed_together() -> None:
+    it = membership(1, view(60, 1, 2, 3, 4, 5))
+    for number in range(10, 40):
+        it.receive(to_id(number), Accuse(1, (Suspicion(to_id(number + 1), 1, True),)), NOW)
+    accused = it.council.gone
+    assert it.next_deadline(NOW) == NOW + SETTINGS.weigh
+    it.lead(NOW + SETTINGS.weigh)
+    assert it.council.accusations.summary(NOW)
+    assert accused <= it.council.gone
+    assert it.next_deadline(NOW + SETTINGS.weigh) != NOW + SETTINGS.weigh

@@ -63,3 +63,14 @@ def test_a_member_with_a_short_id_does_not_travel() -> None:
 def test_a_member_may_be_renamed() -> None:
     assert ONE.renamed(TWO.id).id == TWO.id
     assert ONE.renamed(TWO.id).peer == ONE.peer
+
+
+def test_what_has_changed_since_another_view() -> None:
+    a, b, c = (member(to_id(number)) for number in (1, 2, 3))
+    old = view_of([a, b])
+    new = view_of([msgspec.structs.replace(a, incarnation=9), c.with_state(MemberState.JOINING)], 2)
+    assert new.since(old) == (frozenset({a.id, c.id}), frozenset({b.id}))
+    assert new.since(old) is new.since(old)
+    assert new.since(None) == (frozenset({a.id, c.id}), frozenset())
+    moved = old.successor({a.id: a.with_state(MemberState.LEAVING), b.id: b})
+    assert moved.since(old) == (frozenset(), frozenset())

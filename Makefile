@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install -c requi
 NPM_LOCKS := $(wildcard tests/clients/package-lock.json tests/browser/package-lock.json)
 NPM_STAMPS := $(if $(shell command -v npm),$(NPM_LOCKS:package-lock.json=node_modules/.installed))
 
-.PHONY: run test unit fuzz ring-rounds dashboards lint fmt lock clean
+.PHONY: run test unit fuzz ring-rounds sim-ring soak-ring form-ring dashboards lint fmt lock clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.run
@@ -44,6 +44,22 @@ ring-rounds: $(VENV)/.dev
 # Grafana's JSON from ops/dashboards.
 dashboards: $(VENV)/.dev
 	@$(BIN)/python -m ops.dashboards
+# The ring under virtual time, at 10 to 10,000 nodes: figures to docs/ring-figures.md. An hour.
+SIM_ARGS ?= --out build/sim-ring.json
+sim-ring: $(VENV)/.dev
+	@PYTHONPATH=.:tests/support $(BIN)/python tests/support/sim_ring.py $(SIM_ARGS)
+
+# Ten thousand random histories of a ring; a failing one names its seed. Some ten minutes.
+HISTORIES ?= 10000
+FIRST_HISTORY ?= 0
+soak-ring: $(VENV)/.dev
+	@COMETRING_HISTORIES=$(HISTORIES) COMETRING_FIRST_HISTORY=$(FIRST_HISTORY) \
+		$(BIN)/python -m pytest -q tests/simulation/test_ring_histories.py
+
+# Five processes behind one seed name, a hundred times, each with a full stop. Half an hour.
+ROUNDS ?= 100
+form-ring: $(VENV)/.dev
+	@COMETRING_ROUNDS=$(ROUNDS) $(BIN)/python -m pytest -q tests/cluster/test_seed_name.py
 
 lint: $(VENV)/.dev
 	@$(BIN)/ruff check .

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ring_sim import SimNode
 
 FIRST = int(os.environ.get("COMETRING_FIRST_HISTORY", "0"))
-HISTORIES = int(os.environ.get("COMETRING_HISTORIES", "300"))
+HISTORIES = int(os.environ.get("COMETRING_HISTORIES", "200"))
 BATCH = 50
 # Histories that have failed once, and why.
 KEPT = {

@@ -99,6 +99,7 @@ class Network(Clock):
         self.chaos = chaos
         self.codec = codec
         self.nodes: dict[str, SimNode] = {}  # by the address they listen at
+        self.names: dict[str, tuple[str, ...]] = {}  # addresses that stand for several
         self.cuts: set[tuple[str, str]] = set()  # from, to
 
     # -- cuts ---------------------------------------------------------------------------------
@@ -138,17 +139,21 @@ class Network(Clock):
         self.at(3 * self.delay(), self._answer, dialler, address)
 
     def _answer(self, dialler: SimNode, address: str) -> None:
-        target = self.nodes.get(address)
+        """Everything that the address stands for is tried; the best outcome counts."""
+        found = [self.nodes.get(each) for each in self.names.get(address, (address,))]
+        live = [target for target in found if target is not None and target.alive]
         if not dialler.alive:
             return
-        if target is None or not target.alive:
+        reached = [each for each in live if not (each.hung or self.is_cut_off(dialler, each))]
+        for target in reached:
+            if target is dialler:
+                dialler.connected(None, dialler.engine.me.id, dialler.address, address)
+            else:
+                self._introduce(dialler, target, address)
+        if not live:
             dialler.refused(address, refused=True)
-        elif target.hung or self.is_cut_off(dialler, target):
+        elif not reached:
             self.at(CONNECT_TIMEOUT, self._time_out, dialler, address)
-        elif target is dialler:
-            dialler.connected(None, dialler.engine.me.id, dialler.address, address)
-        else:
-            self._introduce(dialler, target, address)
 
     @staticmethod
     def _time_out(dialler: SimNode, address: str) -> None:

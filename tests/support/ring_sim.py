@@ -145,7 +145,7 @@ class RingSim(Network):
             and view is not None
             and len(view.members) == (size or len(group))
             and all(m.state is MemberState.ACTIVE for m in view.members)
-            and all(n.engine.me in view.members for n in group)
+            and all(view.get(n.engine.me.id) == n.engine.me for n in group)
         )
 
     def describe(self) -> str:

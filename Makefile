@@ -44,6 +44,7 @@ ring-rounds: $(VENV)/.dev
 # Grafana's JSON from ops/dashboards.
 dashboards: $(VENV)/.dev
 	@$(BIN)/python -m ops.dashboards
+
 # The ring under virtual time, at 10 to 10,000 nodes: figures to docs/ring-figures.md. An hour.
 SIM_ARGS ?= --out build/sim-ring.json
 sim-ring: $(VENV)/.dev

@@ -9,7 +9,6 @@ there when it can.
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 import structlog
@@ -17,12 +16,13 @@ import structlog
 from node import overlaps
 from node.bayeux.messages import connect_reply
 from node.consumption import Consumption
+from node.flushing import Flushing
 from node.http.responses import stream_chunk
-from node.lagging import Lagging, inbox_form, position_of
+from node.lagging import Lagging, position_of
 from node.lazy import LazyTopics, bring_forward
 from node.sse import cursors as event_ids
 from node.sse import events
-from node.topic import ARRAYS, MESSAGES, Topic, Walk, Wire, read
+from node.topic import ARRAYS, Topic
 from pubsub.messages import Cursor, Failed
 
 if TYPE_CHECKING:
@@ -34,12 +34,9 @@ if TYPE_CHECKING:
     from node.session import Session
     from node.stats import Stats
     from pubsub.feed import Feed
-    from pubsub.messages import Entry, Joined
+    from pubsub.messages import Joined
 
 log = structlog.get_logger()
-
-SLICE = 0.005  # seconds of flushing before others get a turn
-CLOCK_EVERY = 64  # readers served between looks at the clock
 
 
 class Hub:
@@ -67,10 +64,13 @@ class Hub:
         self._find_session = find_session
         self._rules = rules
         self.topics: dict[str, Topic] = {}
-        self._dirty: dict[Topic, None] = {}
         self._lagging = Lagging(stats, self._answer_poll)
         self.lazy = LazyTopics(self.topics, self._lagging, max_lazy)
-        self._walk: Walk | None = None
+        self._flushing = Flushing(
+            stats, self._lagging, self.lazy, self._answer_poll, self._tell_position
+        )
+        self._dirty = self._flushing.dirty
+        self.end_of_turn = self._flushing.end_of_turn
         self._consumption = Consumption(cluster, self.topics, self._lagging, find_session)
         self.confirmed = self._consumption.confirmed
         self.tell_consumed = self._consumption.tell
@@ -162,9 +162,7 @@ class Hub:
 
     def cursors(self, session: Session) -> tuple[tuple[str, Cursor], ...]:
         """How far `session` has been served, in every topic, right now."""
-        if self._walk is not None:
-            self._advance(self._walk, float("inf"))
-            self._walk = None
+        self._flushing.finish_walk()
         inbox = self.topics.get(session.address)
         topics = session.topics if inbox is None else (*session.topics, inbox)
         stands = [(topic.name, position_of(session, topic)) for topic in topics]
@@ -245,116 +243,7 @@ class Hub:
             if not topic.lazy and self.lazy.forget(topic, None) is not None:
                 self._dirty[topic] = None
 
-    # -- flushing ---------------------------------------------------------------
-
-    def end_of_turn(self) -> bool:
-        """Flush for at most one slice. True: there is more to do."""
-        lagging, telling = self._lagging.waiting, self._lagging.telling
-        if not (self._dirty or lagging or self._walk or telling):
-            return False
-        stop = time.perf_counter() + SLICE
-        while self._walk or self._dirty:
-            walk = self._walk or self._begin(next(iter(self._dirty)))
-            if walk is None:
-                continue
-            self._walk = walk
-            if not self._advance(walk, stop):
-                return True
-            self._walk = None
-        while lagging or telling:
-            if lagging:
-                self.catch_up(lagging.popitem()[0])
-            else:
-                self._tell_position(telling.popitem()[0])
-            if time.perf_counter() > stop:
-                break
-        return bool(lagging or telling or self._dirty)
-
-    def _begin(self, topic: Topic) -> Walk | None:
-        """Start a flush of `topic`; None once nothing in it is new."""
-        feed = topic.feed
-        if feed is None or not topic.members:
-            del self._dirty[topic]
-            return None
-        entries = read(feed, topic.flushed)
-        if not entries:
-            del self._dirty[topic]
-            return None
-        if entries[0].offset > topic.flushed + 1:
-            for session in topic.members:
-                if session.behind is None or topic not in session.behind:  # (they find out)
-                    self._lagging.report_gap(session, topic)
-        wire = Wire(topic.flushed, entries)
-        topic.flushed = wire.upto
-        self._observe(entries, len(topic.members))
-        if not topic.is_inbox:
-            self._stats.hot_delivered.note(topic.name, len(entries) * len(topic.members))
-        if wire.upto >= feed.last.offset:
-            del self._dirty[topic]
-        return Walk(topic, wire)
-
-    def _observe(self, entries: list[Entry], readers: int) -> None:
-        now = time.time()
-        for entry in entries:
-            self._stats.delivery_seconds.observe(max(0.0, now - entry.at), readers)
-
-    # The hot loop: a call for each reader is what it does without.
-    def _advance(self, walk: Walk, stop: float) -> bool:  # noqa: C901, PLR0912, PLR0915
-        """Serve the walk's readers until done (True) or `stop` (perf_counter seconds)."""
-        topic, wire, members = walk.topic, walk.wire, walk.members
-        delivered = self._stats.delivered
-        present = topic.members
-        is_inbox = topic.is_inbox
-        is_pattern = topic.is_pattern
-        lazy = self.lazy.until
-        clock = time.perf_counter
-        index = walk.index
-        end = len(members)
-        while index < end:
-            session = members[index]
-            index += 1
-            if session not in present:
-                continue
-            if session.behind is not None and topic in session.behind:
-                # It may have been ahead, and be level now.
-                if topic.lazy or session.overlaps is not None:
-                    self._lagging.waiting[session] = None
-                continue
-            if is_pattern and session.overlaps is not None:
-                session.fall_behind(topic, wire.after)  # (what it gets is its own)
-                self._lagging.waiting[session] = None
-                continue
-            stream = session.stream
-            if stream is not None:
-                if not stream.writable:
-                    session.fall_behind(topic, wire.after)
-                    continue
-                if stream.transport == "websocket":
-                    stream.send_wire(wire)
-                else:
-                    form = stream.form
-                    if is_inbox:
-                        form = inbox_form(form)
-                    elif form == MESSAGES:
-                        self._lagging.note(session, topic)
-                    stream.send_chunk(wire.chunk(form))
-                delivered[stream.transport] += wire.count
-                if lazy and session.topics is not topic.alone:
-                    self.lazy.follow(session)
-            elif session.poll is not None:
-                if session.acks is not None:
-                    session.acks.sent(topic, wire.after, wire.upto)
-                delivered[session.poll.transport] += wire.count
-                self._answer_poll(session, wire.joined)
-            else:
-                session.fall_behind(topic, wire.after)
-                continue
-            if is_inbox:
-                self._lagging.note(session, topic)
-            if not index % CLOCK_EVERY and clock() > stop:
-                walk.index = index
-                return False
-        return True
+    # -- polls ------------------------------------------------------------------
 
     def _answer_poll(self, session: Session, joined: bytes, fields: bytes | None = None) -> None:
         """Answer the held connect with `joined` (JSON objects, comma-separated; may be empty)."""

@@ -110,6 +110,7 @@ def test_of_three_and_two_the_two_freeze_and_say_so(rig: Rig, seconds: float) ->
             ring = node.ring()
             assert ring is not None
             assert len(ring["members"]) == 5  # it has decided nothing
+            assert ring["heard"] == len(MINORITY)  # and claims to know nothing of the others
             assert len(ring["missing_voters"]) == 3
             assert not ring["leased"]
             metrics = node.metrics()

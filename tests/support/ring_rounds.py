@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from random import Random
 
 SETTLE_WITHIN = 60.0
-"""Seconds in which any fault must have been dealt with; far above every bound: a process that starts
-writes to a disk, and a busy machine has had one wait for half a minute."""
+"""Seconds in which any fault must have been dealt with; far above every bound: a process that
+starts writes to a disk, and a busy machine has had one wait for half a minute."""
 
 
 @dataclass(frozen=True)

@@ -122,6 +122,7 @@ class Config(BaseModel):
     max_inactivity: Seconds = 1800.0  # the `activity` extension ends sessions after it
     drain_grace: Seconds = 10.0  # a drain ends after this long, finished or not
     channel_metrics: Annotated[int, Field(ge=0, le=1_000)] = 20  # channels that metrics name
+    trace: Annotated[float, Field(ge=0, le=1)] = 0.0  # part of all messages that logs follow
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "pretty", "json"] = "auto"  # auto: pretty on a terminal
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from node.lazy import LazyTopics
     from node.session import Session
     from node.stats import Stats
+    from node.tracing import Tracer
     from pubsub.messages import Entry
 
 SLICE: Final = 0.005  # seconds of flushing before others get a turn
@@ -35,7 +36,9 @@ class Flushing:
         lazy: LazyTopics,
         answer_poll: Callable[[Session, bytes], None],
         tell_position: Callable[[Session], None],
+        tracer: Tracer,
     ) -> None:
+        self._tracer = tracer
         self._stats = stats
         self._lagging = lagging
         self._lazy = lazy
@@ -89,14 +92,17 @@ class Flushing:
                     self._lagging.report_gap(session, topic)
         wire = Wire(topic.flushed, entries)
         topic.flushed = wire.upto
-        self._observe(entries, len(topic.members))
+        self._observe(entries, topic)
         if not topic.is_inbox:
             self._stats.hot_delivered.note(topic.name, len(entries) * len(topic.members))
         if wire.upto >= feed.last.offset:
             del self.dirty[topic]
         return Walk(topic, wire)
 
-    def _observe(self, entries: list[Entry], readers: int) -> None:
+    def _observe(self, entries: list[Entry], topic: Topic) -> None:
+        readers = len(topic.members)
+        if self._tracer:
+            self._tracer.delivered(entries, topic.name, readers)
         now = time.time()
         for entry in entries:
             self._stats.delivery_seconds.observe(max(0.0, now - entry.at), readers)

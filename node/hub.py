@@ -67,7 +67,12 @@ class Hub:
         self._lagging = Lagging(stats, self._answer_poll)
         self.lazy = LazyTopics(self.topics, self._lagging, max_lazy)
         self._flushing = Flushing(
-            stats, self._lagging, self.lazy, self._answer_poll, self._tell_position
+            stats,
+            self._lagging,
+            self.lazy,
+            self._answer_poll,
+            self._tell_position,
+            cluster.tracer,
         )
         self._dirty = self._flushing.dirty
         self.end_of_turn = self._flushing.end_of_turn

@@ -208,6 +208,10 @@ def serve(
         str | None,
         _option("channel-metrics", "Process", "Busiest channels that metrics name [20]."),
     ] = None,
+    trace: Annotated[
+        str | None,
+        _option("trace", "Process", "Part of all messages whose way is logged, 0 to 1 [0]."),
+    ] = None,
     log_level: Annotated[
         str | None, _option("log-level", "Process", "debug, info, warning or error [info].")
     ] = None,

@@ -32,6 +32,7 @@ from node.cluster.status import ClusterStatus, describe_links
 from node.cluster.takeovers import TakeoverWatch
 from node.cluster.turnstile import BACKLOG
 from node.errors import LocalProtocolError, RemoteProtocolError
+from node.tracing import Tracer
 from pubsub.effects import Answer, Deliver, ReleaseSession, Reset, SessionLost
 from pubsub.engine import PubSubEngine
 from pubsub.limits import Limits
@@ -82,6 +83,7 @@ class Cluster(Requests):
         self._config = config
         self._stats = stats
         self._listener = listener
+        self.tracer = Tracer(config.trace)
         self._client_address = client_address or config.client_address()
         self._rng = rng or random.SystemRandom()
         self._keeping = Keeping(config.state_dir, self._rng)
@@ -241,6 +243,8 @@ class Cluster(Requests):
                 self._act_ring(step)
 
     def _send(self, effect: Send) -> None:
+        if self.tracer:
+            self.tracer.crossed("sent", effect.to, effect.message)
         if not self._post(effect.to, effect.message):
             log.debug("dropped", to=effect.to.hex(), message=type(effect.message).__name__)
 
@@ -342,6 +346,8 @@ class Cluster(Requests):
     def _receive_one(self, sender: NodeId, message: Message, now: float) -> None:
         kind = type(message)
         if kind in PUBSUB_MESSAGES:
+            if self.tracer:
+                self.tracer.crossed("received", sender, message)
             if self._pubsub is not None:
                 self._act_pubsub(self._pubsub.receive(sender, cast("PubSubMessage", message), now))
         elif kind in RING_MESSAGES:

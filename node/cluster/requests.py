@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import trio
 
 from dht.ids import slot_of
+from node.tracing import Tracer
 from pubsub.errors import Code
 from pubsub.messages import Failed
 
@@ -46,6 +47,7 @@ class Requests(ABC):
         self._pubsub: PubSubEngine | None = None
         self._numbers = count(1)
         self._callbacks: dict[int, Callable[[Any], None]] = {}
+        self.tracer = Tracer()
 
     @abstractmethod
     def _act_pubsub(self, effects: list[Effect]) -> None: ...
@@ -79,7 +81,7 @@ class Requests(ABC):
         if self._pubsub is None:
             on_done(_UNAVAILABLE)
             return
-        request = self._ask(on_done)
+        request = self._ask(self.tracer.accepted(topic, message_id, on_done))
         self._act_pubsub(
             self._pubsub.append(
                 request, topic, payload, message_id, time.time(), trio.current_time(), client_id

@@ -25,6 +25,7 @@ from node.rules_file import parse_rules
 from node.stats import Stats
 from node.tags import TagPool
 from node.websocket import CloseCode
+from node.tracing import Tracer
 from pubsub.effects import Answer, Deliver, ReleaseSession, Reset, SessionLost
 from pubsub.engine import PubSubEngine
 from ring_views import member, view_of
@@ -198,6 +199,7 @@ class Edge:
         self.rules = Rules(parse_rules(rules), demo=self.config.demo)
         self.stats = Stats()
         self.cluster = LocalCluster()
+        self.cluster.tracer = Tracer(self.config.trace)
         self.pipeline = load_pipeline(self.config)
         self.sessions = Sessions(
             self.cluster,  # type: ignore[arg-type]

@@ -24,8 +24,8 @@ from node.rules import Rules
 from node.rules_file import parse_rules
 from node.stats import Stats
 from node.tags import TagPool
-from node.websocket import CloseCode
 from node.tracing import Tracer
+from node.websocket import CloseCode
 from pubsub.effects import Answer, Deliver, ReleaseSession, Reset, SessionLost
 from pubsub.engine import PubSubEngine
 from ring_views import member, view_of

@@ -122,6 +122,7 @@ class Node:
                 ),
             ),
             route_of,
+            origins.lines,
         )
         self.accept: Callable[[socket.socket], None] = self.http.accept
         self.certificates: Certificates | None = None

@@ -79,6 +79,12 @@ class Origins:
             conn.add_headers(_cors_lines(head.origin))
         return True
 
+    def lines(self, head: Head) -> bytes:
+        """The header lines with which the page that asks may read an answer; none if it may not."""
+        return (
+            _cors_lines(head.origin) if head.foreign and head.origin and self.allows(head) else b""
+        )
+
     @staticmethod
     def preflight(conn: HttpConnection, head: Head) -> None:
         """Answer OPTIONS, after `admit`. Pages may send whatever headers they ask for."""

@@ -188,7 +188,7 @@ class RequestReader(Connection):
             length = head.content_length
         if head.expects_continue and not data:
             if body.excess:
-                self._refuse(_too_large(settings.max_body))
+                self._refuse(_too_large(settings.max_body), head)
                 return
             self.send(responses.CONTINUE)
         self._head = head
@@ -224,11 +224,17 @@ class RequestReader(Connection):
 
     # -- input that comes to nothing -----------------------------------------------------
 
-    def _refuse(self, error: RemoteProtocolError) -> None:
-        """Answer what cannot be taken for a request, and close."""
+    def _refuse(self, error: RemoteProtocolError, head: Head | None = None) -> None:
+        """Answer what cannot be taken for a request, and close.
+
+        `head`: of the request, if that much has come; a page may read why.
+        """
+        head = self._body.head if self._body is not None else head
         self._service.stats.http_requests["refused", error.status] += 1
         body = responses.error_body(error.code, str(error), retry=error.status == 503)
         answer = responses.response(error.status, body, headers=error.headers)
+        if head is not None:
+            answer = responses.with_lines(answer, self._service.refusal_lines(head))
         self._body = None
         self._partial = b""
         self.send(responses.closing(answer))

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from node.connection import ClientSocket, Connection
     from node.http.connection import HttpHandler
+    from node.http.head import Head
     from node.reactor import Reactor
     from node.stats import Stats
 
@@ -46,8 +47,13 @@ class HttpService:
         stats: Stats,
         settings: HttpSettings | None = None,
         route_of: Callable[[str], str] = lambda _path: "other",
+        refusal_lines: Callable[[Head], bytes] = lambda _head: b"",
     ) -> None:
-        """`route_of(path)` names what requests are counted under; few names, whatever is asked."""
+        """`route_of(path)` names what requests are counted under; few names, whatever is asked.
+
+        `refusal_lines(head)`: header lines of an answer to a request whose body is refused.
+        """
+        self.refusal_lines = refusal_lines
         self.reactor = reactor
         self.handler = handler
         self.stats = stats

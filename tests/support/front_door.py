@@ -160,6 +160,7 @@ async def front_door(http: HttpSettings | None = None, **settings: Any) -> Async
     door = FrontDoor(**settings)
     async with serving(door.router, http, door.sessions.hub.end_of_turn) as served:
         served.service.stats = served.reactor.stats = door.stats
+        served.service.refusal_lines = door.origins.lines
         door.served = served
         door.wake = served.reactor.wake
         yield door

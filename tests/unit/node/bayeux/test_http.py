@@ -10,6 +10,7 @@ import pytest
 import trio
 
 from front_door import HANDSHAKE, Visitor, front_door, script_query
+from node.http import HttpSettings
 
 FORM = "Content-Type: application/x-www-form-urlencoded"
 PUBLISH = {"channel": "/a", "data": 1}
@@ -243,3 +244,24 @@ async def test_origins_can_be_named() -> None:
         assert (await visitor.ask("POST /bayeux", FOREIGN, body=body))[0] == 200
         assert (await visitor.ask("POST /bayeux", "Origin: http://x", body=body))[0] == 200
         assert (await visitor.ask("POST /bayeux", body=body))[0] == 200
+
+
+async def test_a_page_may_read_that_its_body_is_too_large() -> None:
+    settings = HttpSettings(max_body=1024)
+    async with front_door(settings, allowed_origins="https://elsewhere.example") as door:
+        for origin, told in ((FOREIGN, "https://elsewhere.example"), ("Origin: http://x", None)):
+            for more in ((), ("Expect: 100-continue",)):
+                visitor = door.connect()
+                await visitor.send("POST /bayeux", origin, "Content-Length: 5000", *more)
+                if not more:
+                    await visitor.client.send(b" " * 5_000)
+                status, headers, _ = await visitor.client.response()
+                assert status == 413
+                assert headers.get("access-control-allow-origin") == told
+                assert headers.get("vary") == ("Origin" if told else None)
+        visitor = door.connect()
+        status, headers, _ = await visitor.ask(
+            "POST /bayeux", "Origin: https://evil.example", body=b" " * 5_000
+        )
+        assert status == 413
+        assert "access-control-allow-origin" not in headers

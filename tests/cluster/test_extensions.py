@@ -7,12 +7,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from cluster_process import HOST, ClusterProcess, NodeProcess, free_ports, request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import pytest
 
 SUPPORT = Path(__file__).parent.parent / "support"
 
@@ -29,7 +29,7 @@ def test_an_extension_of_the_application_is_loaded_and_asked(
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(SUPPORT))
     options = ["--extensions", "ack,outside_extension:Moderator"]
-    (node,) = make_cluster(1, extra=options).nodes
+    (node,) = make_cluster(1, arguments=options).nodes
     types = ["long-polling"]
     hello = ask(
         node,

@@ -418,7 +418,7 @@ ACTIONS = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(actions=ACTIONS)
 def test_nothing_is_skipped_whatever_is_lost(actions: list[str]) -> None:
     async def play() -> None:

@@ -15,7 +15,7 @@ from node.bayeux.extensions.ack import acknowledged
 from node.bayeux.messages import decode_batch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 ACK = {"ack": True}
 Reply = dict[str, Any]
@@ -383,10 +383,10 @@ async def test_offsets_that_begin_anew_are_not_mixed_with_the_old(edge: Edge) ->
 class Reader:
     """A client that acknowledges what it gets; answers to it may be lost."""
 
-    def __init__(self, edge: Edge) -> None:
+    def __init__(self, edge: Edge, channels: Sequence[str]) -> None:
         self.client = acking(edge)
-        self.client.subscribe("/a")
-        self.client.subscribe("/b")
+        for channel in channels:
+            self.client.subscribe(channel)
         self.got: list[int] = []
         self.batch = 0
         self.held: FakePoll | None = None
@@ -419,11 +419,11 @@ ACTIONS = st.lists(
 
 
 @settings(max_examples=80, deadline=None)
-@given(actions=ACTIONS)
-def test_nothing_is_skipped_whatever_is_lost(actions: list[str]) -> None:
+@given(actions=ACTIONS, channels=st.sampled_from([["/a", "/b"], ["/a", "/**"], ["/*", "/b"]]))
+def test_nothing_is_skipped_whatever_is_lost(actions: list[str], channels: list[str]) -> None:
     async def play() -> None:
         edge = Edge()
-        reader, sender = Reader(edge), edge.client()
+        reader, sender = Reader(edge, channels), edge.client()
         count = 0
         for action in [*actions, "poll", "poll", "poll"]:
             what, _, channel = action.partition(" ")

@@ -13,6 +13,7 @@ from node.http.responses import stream_chunk
 from node.sse import events
 from node.topic import ARRAYS, BATCH_BYTES, MESSAGES, NUMBERED, Topic, Wire, read
 from pubsub.messages import Cursor
+from pubsub.wildcards import rank
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -64,7 +65,7 @@ class Lagging:
         """
         taken: list[tuple[Topic, Wire]] = []
         size = 0
-        for topic, offset in list((session.behind or {}).items()):
+        for topic, offset in _owed(session):
             feed = topic.feed
             if feed is None or (offset > topic.flushed and not ahead):
                 continue  # it is ahead of the flush; the flush will pass it
@@ -178,6 +179,14 @@ class Lagging:
         if not self.telling:
             self.telling, self._moved = self._moved, {}
         return bool(self.telling)
+
+
+def _owed(session: Session) -> list[tuple[Topic, int]]:
+    """Where `session` is behind. What a wider name brought before a narrower one came is older."""
+    owed = list((session.behind or {}).items())
+    if session.overlaps is not None:
+        owed.sort(key=lambda each: rank(each[0].name))
+    return owed
 
 
 def position_of(session: Session, topic: Topic) -> Cursor | None:

@@ -7,7 +7,6 @@ hold a WebSocket, or acknowledge (and then lose answers, as networks do).
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from typing import Any
 
@@ -330,8 +329,3 @@ def run(ops: list[tuple[Any, ...]]) -> None:
         world.finish()
 
     trio.run(main, clock=clock)
-
-
-def told(ops: list[tuple[Any, ...]]) -> str:
-    """`ops` as they can be pasted into a test."""
-    return json.dumps(ops)

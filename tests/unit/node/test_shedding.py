@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from message_strategies import UNHURRIED
 from node.config import load_config
 from node.shedding import ENOUGH, FIRST, PERIOD, SETTLE, Shedding
 
@@ -110,6 +111,7 @@ def test_what_is_set_to_nought_is_off(lag: float) -> None:
     assert not load.shedding.refusing
 
 
+@UNHURRIED
 @given(st.lists(st.floats(0, 100), max_size=200))
 def test_whatever_happened_calm_ends_it(lags: list[float]) -> None:
     load = Load(shed_lag=1, refuse_lag=5, shed_interval=20)

@@ -177,6 +177,13 @@ class Node:
             if self.sessions.hub.flush_lazy(trio.current_time()):
                 self.reactor.wake()
 
+    async def flush_batched(self) -> None:
+        hub = self.sessions.hub
+        while True:
+            await hub.batched.wait_due()
+            if hub.flush_batched(trio.current_time()):
+                self.reactor.wake()
+
     async def watch_load(self) -> None:
         """Look at how late the loop is, and put off what can wait."""
         shedding, stats = self.sessions.shedding, self.stats
@@ -239,6 +246,7 @@ async def serve(config: Config) -> None:
         await nursery.start(node.reactor.run)
         nursery.start_soon(node.sessions.wheel.run)
         nursery.start_soon(node.tell_consumed)
+        nursery.start_soon(node.flush_batched)
         nursery.start_soon(node.tell_positions)
         nursery.start_soon(node.watch_load)
         nursery.start_soon(watch_collector, node.stats)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from node import overlaps
+from node.batching import BatchedTopics
 from node.bayeux.messages import connect_reply
 from node.consumption import Consumption
 from node.flushing import Flushing
@@ -66,6 +67,7 @@ class Hub:
         self.topics: dict[str, Topic] = {}
         self._lagging = Lagging(stats, self._answer_poll)
         self.lazy = LazyTopics(self.topics, self._lagging, max_lazy)
+        self.batched = BatchedTopics()
         self._flushing = Flushing(
             stats,
             self._lagging,
@@ -98,8 +100,8 @@ class Hub:
         """
         topic = self.topics.get(channel)
         if topic is None:
-            lazy = self._rules.of(channel).lazy
-            topic = self.topics[channel] = Topic(channel, lazy=lazy)
+            rule = self._rules.of(channel)
+            topic = self.topics[channel] = Topic(channel, lazy=rule.lazy, batch=rule.batch)
 
         is_new = cursor is None
         if is_new:
@@ -163,6 +165,7 @@ class Hub:
             del self.topics[topic.name]
             self._dirty.pop(topic, None)
             self.lazy.forget(topic, None)
+            self.batched.forget(topic, None)
             self._cluster.leave(topic.name)
 
     def cursors(self, session: Session) -> tuple[tuple[str, Cursor], ...]:
@@ -184,6 +187,8 @@ class Hub:
                 return
         if topic.lazy and topic not in self._dirty:
             self.lazy.put_off(topic)
+        elif topic.batch and topic not in self._dirty:
+            self.batched.put_off(topic)
         else:
             self._dirty[topic] = None
         newest = feed.log.after(feed.last.offset - 1, 1)
@@ -241,11 +246,22 @@ class Hub:
         self._dirty.update(dict.fromkeys(due))
         return bool(due)
 
+    def flush_batched(self, now: float) -> bool:
+        """The same for what waited for more."""
+        due = self.batched.due(now)
+        self._dirty.update(dict.fromkeys(due))
+        return bool(due)
+
     def rules_changed(self) -> None:
-        """Channels may be lazy that were not, and the other way round."""
+        """Channels may be lazy or batched that were not, and the other way round."""
         for topic in self.topics.values():
-            topic.lazy = not topic.is_inbox and self._rules.of(topic.name).lazy
+            if topic.is_inbox:
+                continue
+            rule = self._rules.of(topic.name)
+            topic.lazy, topic.batch = rule.lazy, rule.batch
             if not topic.lazy and self.lazy.forget(topic, None) is not None:
+                self._dirty[topic] = None
+            if not topic.batch and self.batched.forget(topic, None) is not None:
                 self._dirty[topic] = None
 
     # -- polls ------------------------------------------------------------------

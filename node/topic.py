@@ -105,12 +105,23 @@ class Wire:
 class Topic:
     """Local readers of one topic. All but those `behind` are level at `flushed`."""
 
-    __slots__ = ("alone", "feed", "flushed", "is_pattern", "lazy", "members", "name", "waiting")
+    __slots__ = (
+        "alone",
+        "batch",
+        "feed",
+        "flushed",
+        "is_pattern",
+        "lazy",
+        "members",
+        "name",
+        "waiting",
+    )
 
-    def __init__(self, name: str, *, lazy: bool = False) -> None:
+    def __init__(self, name: str, *, lazy: bool = False, batch: float = 0.0) -> None:
         self.name = name
         self.is_pattern = is_pattern(name)
         self.lazy = lazy  # its entries wait for others
+        self.batch = batch  # seconds that a flush waits for more
         self.feed: Feed | None = None  # None while joining
         self.flushed = 0  # offset up to which level members have been served
         self.members: dict[Session, None] = {}

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import re
 from base64 import urlsafe_b64encode
+from binascii import b2a_base64
 from hashlib import blake2b
 from typing import Final
 
 SECRET_BYTES: Final = 16
 ADDRESS_BYTES: Final = 15
+_URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")  # (every poll asks: two calls are saved)
 _TAG: Final = r"[A-Za-z0-9_-]{1,32}"
 # Sixteen bytes leave four bits unused in the last character: it is one of AQgw.
 _ID: Final = re.compile(rf"{_TAG}\.[A-Za-z0-9_-]{{21}}[AQgw]")
@@ -32,7 +34,7 @@ def address_of(session: str) -> str:
     """The public address of a session id (not checked: see `parse_secret`)."""
     tag = session.partition(".")[0]
     key = blake2b(session.encode(), digest_size=ADDRESS_BYTES).digest()
-    return f"{tag}.{urlsafe_b64encode(key).decode()}"
+    return f"{tag}.{b2a_base64(key, newline=False).translate(_URL_SAFE).decode()}"
 
 
 def parse_secret(name: str) -> str | None:

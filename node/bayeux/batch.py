@@ -43,6 +43,7 @@ class Batch:
         "_pending",
         "_running",
         "binding",
+        "client_id",
         "exchanges",
         "held",
         "messages",
@@ -80,6 +81,7 @@ class Batch:
         self.stream = stream
         self.binding = binding
         self.name = name
+        self.client_id = ""  # the secret by which `session` was found, where that was here
         self.origin = ""  # under what its client's address is counted (`node.identity.gate`)
         self.replies: list[bytes | None] = [None] * len(messages)
         self.exchanges: dict[int, Exchange] = NOTHING  # by index, where extensions take part

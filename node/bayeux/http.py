@@ -22,18 +22,24 @@ if TYPE_CHECKING:
     from node.http import Head, HttpConnection
 
 
-def named_session(messages: list[ClientMessage]) -> str | None:
-    """The address of the session that a batch is for: its first message's.
+def client_id_of(messages: list[ClientMessage]) -> str:
+    """The secret id of the session that a batch is for: its first message's; empty for none.
 
     A batch is for one session; messages that name another are refused one by
     one (402), so that nobody slips another's id in second place.
     """
     for message in messages:
         if message.channel == META_HANDSHAKE:
-            return None
+            return ""
         if message.client_id:
-            return parse_secret(message.client_id)
-    return None
+            return message.client_id
+    return ""
+
+
+def named_session(messages: list[ClientMessage]) -> str | None:
+    """The address of the session that a batch is for; None for none, or for no proper id."""
+    named = client_id_of(messages)
+    return parse_secret(named) if named else None
 
 
 def bind(conn: HttpConnection, head: Head) -> bytes:
@@ -109,7 +115,8 @@ class HttpTransports:
         messages: list[ClientMessage],
         body: bytes,
     ) -> None:
-        address = named_session(messages)
+        named = client_id_of(messages)
+        address = parse_secret(named) if named else None
         if address is None:
             shakes = any(message.channel == META_HANDSHAKE for message in messages)
             binding = bind(conn, head) if shakes else NONE
@@ -123,4 +130,6 @@ class HttpTransports:
         if session.binding and not admits(session.binding, mark_of(head)):
             session = None
         poll.owner = session
-        self._protocol.batch(messages, session, poll=poll).run()
+        batch = self._protocol.batch(messages, session, poll=poll)
+        batch.client_id = named
+        batch.run()

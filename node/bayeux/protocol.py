@@ -173,9 +173,13 @@ class Protocol:
     def _owner(self, batch: Batch, index: int, message: ClientMessage) -> Session | None:
         """The batch's session if `message` names it by its secret; else the error is told."""
         session = batch.session
-        address = parse_secret(message.client_id) if message.client_id else None
-        if session is not None and address == session.address:
-            return session
+        client_id = message.client_id
+        if session is not None and client_id:
+            if client_id == batch.client_id:
+                return session
+            if parse_secret(client_id) == session.address:
+                batch.client_id = client_id
+                return session
         self._fail(batch, index, message, 402, "", "session_unknown")
         return None
 

@@ -163,6 +163,9 @@ class Head(msgspec.Struct, frozen=True, gc=False):
 
     def cookie_value(self, name: str) -> str | None:
         """The value of one of the kept cookies."""
+        if self.cookie.startswith(name) and ";" not in self.cookie:  # it is the only one
+            key, _, value = self.cookie.partition("=")
+            return value if key == name else None
         for part in self.cookie.split("; "):
             key, _, value = part.partition("=")
             if key == name:

@@ -110,17 +110,18 @@ class RequestReader(Connection):
         if end < 4 or end > service.settings.max_head:
             self._wait_for_head(data)
             return
-        digest = service.heads.digest(data[:end])
+        digest, length = service.heads.mark(data[:end])
         head = self._head
         parser = None
         if head is not None and head.digest == digest:
             service.stats.head_cache_hits += 1
+            head = service.heads.fitted(head, length)
         else:
             if data.startswith(_LINE_END):
                 self._skip_empty_lines(data)
                 return
             try:
-                head, parser = self._learn(data[:end], digest)
+                head, parser = self._learn(data[:end], digest, length)
             except RemoteProtocolError as error:
                 self._refuse(error)
                 return
@@ -136,13 +137,13 @@ class RequestReader(Connection):
         self._state = BUSY
         self._handle(head, data[end:whole])
 
-    def _learn(self, head: bytes, digest: bytes) -> tuple[Head, h11.Connection | None]:
+    def _learn(self, head: bytes, digest: bytes, length: int) -> tuple[Head, h11.Connection | None]:
         """What a head says that is not the connection's last one again."""
         service = self._service
         known = service.heads.find(digest)
         if known is not None:
             service.stats.head_cache_hits += 1
-            return known, None
+            return service.heads.fitted(known, length), None
         service.stats.head_cache_misses += 1
         parsed, parser = parse(
             head, service.settings.cookies, digest, forwarded=service.settings.forwarded

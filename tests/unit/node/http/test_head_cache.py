@@ -53,3 +53,39 @@ def test_clients_that_differ_in_their_cookie_share_the_rest() -> None:
     assert one.cookie == "c=1"
     assert other.cookie == "c=2"
     assert one.shape is other.shape
+
+
+def post(*fields: str) -> bytes:
+    return raw("/a", *fields).replace(b"GET", b"POST", 1)
+
+
+def test_a_head_is_the_same_though_its_body_is_longer() -> None:
+    cache = HeadCache()
+    data = post("Content-Length: 5", "Cookie: c=1")
+    digest, length = cache.mark(data)
+    assert length == 5
+    head = cache.remember(parse(data, frozenset({"c"}), digest)[0])
+    again, longer = cache.mark(post("Content-Length: 1234", "Cookie: c=1"))
+    assert again == digest
+    found = cache.find(again)
+    assert found is head
+    assert cache.fitted(found, longer).content_length == 1234
+    assert cache.fitted(found, longer).cookie == "c=1"
+    assert cache.fitted(found, longer).shape is cache.fitted(found, longer).shape
+    assert cache.fitted(found, 5) is head
+
+
+def test_only_digits_are_left_out() -> None:
+    cache = HeadCache()
+    known, _ = cache.mark(post("Content-Length: 5"))
+    for value in ("", "-5", "+5", "5 ", "5, 5", "0x5", "5" * 13, "\xb2"):
+        digest, length = cache.mark(post(f"Content-Length: {value}"))
+        assert length == -1, value
+        assert digest != known
+    for other in (
+        post("Content-Length: 5", "Transfer-Encoding: chunked"),
+        post("Content-Length: 5", "Content-Length: 6"),
+        post("content-length: 5"),
+        raw("/a", "Content-Length: 5"),
+    ):
+        assert cache.mark(other)[0] != known

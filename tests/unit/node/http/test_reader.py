@@ -155,6 +155,27 @@ async def test_what_is_remembered_is_not_parsed_again() -> None:
         assert (served.stats.head_cache_misses, served.stats.head_cache_hits) == (4, 3)
 
 
+async def test_a_longer_body_is_no_other_head() -> None:
+    handler = Recorder()
+    async with serving(handler) as served:
+        client = served.connect()
+        for size in (9, 10, 100, 2, 100):
+            await client.send(post(b"x" * size))
+            await client.response()
+        assert (served.stats.head_cache_misses, served.stats.head_cache_hits) == (1, 4)
+    assert [len(body) for _, _, body in handler.requests] == [9, 10, 100, 2, 100]
+
+
+@pytest.mark.parametrize("other", ["content-length: 3", "Content-Length: 3", "CONTENT-LENGTH: 3"])
+async def test_a_second_length_is_never_hidden_behind_a_known_head(other: str) -> None:
+    async with serving(Recorder()) as served:
+        client = served.connect()
+        await client.send(post(b"abc"))
+        await client.response()
+        await client.send(post(b"abcdefg", "/bayeux", other))
+        assert b"400" in await client.until(b"\r\n")
+
+
 async def test_pipelined_requests_are_answered_one_by_one() -> None:
     handler = Recorder(answer=hold)
     async with serving(handler) as served:

@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install -c requi
 NPM_LOCKS := $(wildcard tests/clients/package-lock.json tests/browser/package-lock.json)
 NPM_STAMPS := $(if $(shell command -v npm),$(NPM_LOCKS:package-lock.json=node_modules/.installed))
 
-.PHONY: run test unit fuzz ring-rounds sim-ring soak-ring form-ring dashboards lint fmt lock clean
+.PHONY: run test unit fuzz ring-rounds sim-ring soak-ring form-ring dashboards lint fmt lock clean drill
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.run
@@ -61,6 +61,11 @@ soak-ring: $(VENV)/.dev
 ROUNDS ?= 100
 form-ring: $(VENV)/.dev
 	@COMETRING_ROUNDS=$(ROUNDS) $(BIN)/python -m pytest -q tests/cluster/test_seed_name.py
+
+# Break a ring on purpose, and see that the alarms work: about eight minutes. DRILL=kill does one step.
+DRILL ?=
+drill: $(VENV)/.dev
+	@PYTHON=$(BIN)/python ops/drill $(DRILL)
 
 lint: $(VENV)/.dev
 	@$(BIN)/ruff check .

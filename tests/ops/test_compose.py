@@ -46,7 +46,7 @@ def targets(sandbox: Sandbox) -> Counter[tuple[str, str]]:
 @pytest.fixture(scope="module")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     """Five nodes, a balancer, Prometheus and a client that listens; some traffic has been."""
-    for program in ("unshare", "ip", "tc", "dnsmasq", "haproxy", "prometheus"):
+    for program in ("unshare", "ip", "dnsmasq", "haproxy", "prometheus"):
         require_program(program)
     if os.geteuid():
         pytest.skip("needs root, for namespaces and mounts")

@@ -19,7 +19,6 @@ PACKAGES = {
     "prometheus": "prometheus",
     "promtool": "prometheus",
     "systemd-analyze": "systemd",
-    "tc": "iproute2",
     "unshare": "util-linux",
 }
 

@@ -111,13 +111,6 @@ class Sandbox:
         """What the image's health check says."""
         return bool(self.ask("healthy", name=name))
 
-    def cut(self, one: list[str], other: list[str]) -> None:
-        """Let no packet pass between two groups of containers."""
-        self.ask("cut", one=one, other=other)
-
-    def heal(self) -> None:
-        self.ask("heal")
-
     def fetch(
         self,
         name: str,

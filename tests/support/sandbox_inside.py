@@ -80,7 +80,6 @@ class Inside:
         self._lower = "/"
         self._bridges: dict[str, str] = {}
         self._numbers = count(10)
-        self._cuts: list[tuple[str, str]] = []
 
     def begin(self, config: dict[str, Any]) -> None:
         self._compose = config
@@ -373,23 +372,6 @@ class Inside:
 
     def healthy(self, name: str) -> bool:
         return self.execute(name, self._containers[name].health)[0] == 0
-
-    # -- trouble --------------------------------------------------------------------------
-
-    def cut(self, one: list[str], other: list[str]) -> None:
-        for mine, theirs in ((one, other), (other, one)):
-            for name in mine:
-                run("tc", "-n", name, "qdisc", "add", "dev", "eth0", "clsact")
-                self._cuts.append((name, "eth0"))
-                for target in theirs:
-                    address = self.address(target)
-                    words = f"tc -n {name} filter add dev eth0 egress protocol ip u32"
-                    run(*words.split(), *f"match ip dst {address}/32 action drop".split())
-
-    def heal(self) -> None:
-        for name, device in self._cuts:
-            run("tc", "-n", name, "qdisc", "del", "dev", device, "clsact")
-        self._cuts.clear()
 
     # -- talking --------------------------------------------------------------------------
 

@@ -33,7 +33,7 @@ PREFIX: Final = "cometring_"
 ROLES: Final = ("home", "opening", "parting")
 # Shown at 0 before they happen first: an increase from nothing is none.
 OUTCOMES: Final = ("handed_over", "empty", "lossy")
-REFUSALS: Final = ("secret", "version")
+REFUSALS: Final = ("forged", "same_id", "secret", "version")
 NAMED: Final = 8  # hex digits of an id, as logs have them
 MATRIX: Final = 64  # links that are told one by one
 

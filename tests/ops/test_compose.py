@@ -193,6 +193,9 @@ class TestDayTwo:
         assert set(statuses) == {200}
         assert len(statuses) > 20
         assert ready(sandbox, "node-1")
+        left = 'quantile(0.5, cometring_members_gone_total{how="left"})'
+        wait_until(lambda: sandbox.query(f"{left} == 1"), 15, "the others' word that it has left")
+        assert sandbox.query('max(cometring_members_gone_total{how="died"}) == 0')
 
     def test_scaling_up_needs_no_change_anywhere(self, sandbox: Sandbox) -> None:
         (name,) = sandbox.up("node", NODES)

@@ -7,7 +7,6 @@ import http.client
 import json
 import os
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,24 +14,16 @@ import time
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from dockerfile import Copy, Stage, read_dockerfile
+from image_build import SEARCHED, build_image, devices, overlay, run
+
+if TYPE_CHECKING:
+    from dockerfile import Stage
 
 CLONE_NEWNET = 0x40000000
 FABRIC = "fabric"  # the network namespace with the bridges, and this program
 NAME_SERVER = "127.0.0.11"  # where Docker has it
-# What of this machine's environment a build may see: where packages are to be had.
-BUILD_ENVIRON = ("PIP_", "UV_", "SSL_CERT", "REQUESTS_CA", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
-PYTHON = Path(sys.base_prefix) / "bin" / f"python3.{sys.version_info.minor}"
-SEARCHED = f"{PYTHON.parent}:/usr/local/bin:/usr/sbin:/usr/bin:/bin"
-
-
-def run(*words: str) -> None:
-    """A command that must work."""
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"{shlex.join(words)}: {done.stderr.strip() or done.returncode}")
 
 
 @dataclass
@@ -49,22 +40,6 @@ class Container:
     directory: str
     name_server: int = 0  # its process
     health: list[str] = field(default_factory=list)
-
-
-def _devices(root: Path) -> list[str]:
-    """Shell lines that give a root the devices that every container has."""
-    dev = f"{root}/dev"
-    numbers = {"null": 3, "zero": 5, "full": 7, "random": 8, "urandom": 9}
-    return [
-        f"mount -t tmpfs -o mode=0755 devices {dev}",
-        *(f"mknod -m 666 {dev}/{name} c 1 {minor}" for name, minor in numbers.items()),
-        f"mkdir -m 1777 {dev}/shm",
-        f"ln -s /proc/self/fd {dev}/fd",
-        *(
-            f"ln -s /proc/self/fd/{i} {dev}/std{name}"
-            for i, name in enumerate(("in", "out", "err"))
-        ),
-    ]
 
 
 class Inside:
@@ -90,78 +65,9 @@ class Inside:
         Path("/run/netns").mkdir(exist_ok=True)
         run("mount", "-t", "tmpfs", "netns", "/run/netns")
 
-    # -- images ---------------------------------------------------------------------------
-
     def build(self, dockerfile: str, context: str) -> None:
         """Perform a Dockerfile; the result is the layer below every container."""
-        layers: dict[str | None, Path] = {}
-        root = Path("/")
-        stages = read_dockerfile(Path(dockerfile))
-        for index, stage in enumerate(stages):
-            root = self._overlay(f"stage-{index}", "/")
-            self._provide_python(root)
-            layers[stage.name] = root
-            for step in stage.steps:
-                if isinstance(step, Copy):
-                    source = layers[step.stage] if step.stage else Path(context)
-                    self._copy(step, source, root)
-                else:
-                    self._run_step(root, list(step.words), step.directory, dict(step.environ))
-        self._image = stages[-1]
-        for target in self._image.volumes:
-            (root / target.lstrip("/")).mkdir(parents=True, exist_ok=True)
-        self._lower = f"{self._room}/stage-{len(stages) - 1}/upper:/"
-
-    def _overlay(self, name: str, lower: str) -> Path:
-        base = self._room / name
-        for part in ("upper", "work", "root"):
-            (base / part).mkdir(parents=True)
-        options = f"lowerdir={lower},upperdir={base}/upper,workdir={base}/work"
-        run("mount", "-t", "overlay", "overlay", "-o", options, str(base / "root"))
-        return base / "root"
-
-    def _provide_python(self, root: Path) -> None:
-        """`python`, as the base image has it: the interpreter under the test's own."""
-        for name in ("python", "python3"):
-            link = root / str(PYTHON.with_name(name)).lstrip("/")
-            if not link.exists():
-                link.symlink_to(PYTHON.name)
-        for folder in PYTHON.parents:  # whatever user the image has must get there
-            inside = root / str(folder).lstrip("/")
-            inside.chmod(inside.stat().st_mode | 0o055)
-
-    def _copy(self, step: Copy, source: Path, root: Path) -> None:
-        target = root / step.target.lstrip("/")
-        into = step.target.endswith("/") or len(step.sources) > 1
-        for name in step.sources:
-            origin = source / name.lstrip("/")
-            if origin.is_dir():
-                ignore = shutil.ignore_patterns("__pycache__") if not step.stage else None
-                shutil.copytree(origin, target, symlinks=True, dirs_exist_ok=True, ignore=ignore)
-            else:
-                end = target / origin.name if into else target
-                end.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(origin, end)
-
-    def _run_step(
-        self, root: Path, words: list[str], directory: str, environ: dict[str, str]
-    ) -> None:
-        (root / directory.lstrip("/")).mkdir(parents=True, exist_ok=True)
-        outside = {k: v for k, v in os.environ.items() if k.upper().startswith(BUILD_ENVIRON)}
-        environ = {"PATH": SEARCHED, "HOME": "/"} | outside | environ
-        mounts = " && ".join([*_devices(root), f"mount --rbind /proc {root}/proc"])
-        script = (
-            f"{mounts} && cd {root} && exec chroot {root} env -C {directory} {shlex.join(words)}"
-        )
-        done = subprocess.run(
-            ["unshare", "--mount", "sh", "-c", script],
-            env=environ,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            raise RuntimeError(f"RUN {words}: {done.stdout}{done.stderr}")
+        self._image, self._lower = build_image(self._room, Path(dockerfile), Path(context))
 
     # -- networks -------------------------------------------------------------------------
 
@@ -241,7 +147,7 @@ class Inside:
         self._ever[service] = self._ever.get(service, 0) + 1
         name = f"{service}-{self._ever[service]}"
         stage = self._image if "build" in plan else None
-        root = self._overlay(f"container-{name}", self._lower if stage else "/")
+        root = overlay(self._room / f"container-{name}", self._lower if stage else "/")
         addresses = {}
         if plan.get("network_mode") != "none":
             addresses = self._connect(name, list(plan.get("networks", {})))
@@ -288,7 +194,7 @@ class Inside:
         resolv.write_text(f"nameserver {NAME_SERVER}\noptions ndots:0\n")
         lines = [
             f"mount --bind {root} {root}",
-            *_devices(root),
+            *devices(root),
             f"mount --rbind /proc {root}/proc",
             f"mount --bind {resolv} $(readlink -f {root}/etc/resolv.conf)",
         ]

@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install -c requi
 NPM_LOCKS := $(wildcard tests/clients/package-lock.json tests/browser/package-lock.json)
 NPM_STAMPS := $(if $(shell command -v npm),$(NPM_LOCKS:package-lock.json=node_modules/.installed))
 
-.PHONY: run test unit fuzz ring-rounds sim-ring soak-ring form-ring dashboards lint fmt lock clean drill
+.PHONY: run test unit fuzz soak rolling failover partitions ring-rounds sim-ring soak-ring form-ring dashboards lint fmt lock clean drill
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.run
@@ -66,6 +66,17 @@ form-ring: $(VENV)/.dev
 DRILL ?=
 drill: $(VENV)/.dev
 	@PYTHON=$(BIN)/python ops/drill $(DRILL)
+# What is promised, on real processes. COMETRING_SOAK_SEED=n repeats a run.
+soak: $(VENV)/.dev $(NPM_STAMPS)
+	@COMETRING_SOAK_SECONDS=$${COMETRING_SOAK_SECONDS:-300} COMETRING_SOAK_CLIENTS=600 COMETRING_SOAK_RATE=500 \
+		$(BIN)/python -m pytest -s -m "" --timeout 1200 tests/soak/test_survival.py
+rolling: $(VENV)/.dev $(NPM_STAMPS)
+	@COMETRING_ROLLING_CLIENTS=600 COMETRING_ROLLING_RATE=500 \
+		$(BIN)/python -m pytest -s -m "" --timeout 1200 tests/soak/test_rolling.py
+failover: $(VENV)/.dev
+	@COMETRING_FAILOVER_KILLS=100 $(BIN)/python -m pytest -s -m "" --timeout 3600 tests/soak/test_failover.py
+partitions: $(VENV)/.dev
+	@$(BIN)/python -m pytest -s -m "" --timeout 1200 tests/soak/test_partition.py tests/soak/test_copies.py
 
 lint: $(VENV)/.dev
 	@$(BIN)/ruff check .

@@ -18,6 +18,7 @@ import structlog
 import trio
 
 from node.bayeux.binding import admits
+from node.bayeux.extensions.ack import acknowledged
 from node.bayeux.messages import decode_batch
 from node.bayeux.relayed import UNKNOWN, Claim, Inbound, Outbound
 from node.cluster.messages import Relay, RelayCancel, Relayed, RelayMiss, RelayRelease
@@ -307,10 +308,17 @@ class Relays:
 
     @staticmethod
     def _let_go(relay: Relay, session: Session) -> Relayed | RelayMiss:
-        """The node is leaving: who asks for the session may have it, if its client may."""
-        if admits_to(session, relay.mark, relay.transport):
-            return RelayMiss(relay.request, Code.MOVED, b"")
-        return Relayed(relay.request, UNKNOWN, b"")
+        """The node is leaving: who asks for the session may have it, if its client may.
+
+        What the client says that it has got is taken in first: its new edge would repeat it.
+        """
+        if not admits_to(session, relay.mark, relay.transport):
+            return Relayed(relay.request, UNKNOWN, b"")
+        if session.acks is not None:
+            batch = acknowledged(decode_batch(relay.body)) if relay.body else relay.ack
+            if batch:
+                session.acks.confirm(session, batch)
+        return RelayMiss(relay.request, Code.MOVED, b"")
 
     def _miss(self, relay: Relay) -> RelayMiss:
         record = self._cluster.record(relay.address)

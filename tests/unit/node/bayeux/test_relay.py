@@ -12,7 +12,7 @@ import trio.testing
 from dht.placement import Placement
 from local_edge import FakePoll
 from node.bayeux.relay import HOLD_SECONDS, Relays
-from node.cluster.messages import Relay, RelayCancel, Relayed, RelayMiss
+from node.cluster.messages import Relay, RelayCancel, Relayed, RelayMiss, RelayRelease
 from node.session import Session
 from node.stats import Stats
 from pubsub.errors import Code
@@ -379,3 +379,60 @@ async def test_the_clients_of_a_lost_node_have_gone(rig: Rig) -> None:
     rig.relays.receive(EDGE, Relay(8, rig.address, BODY))
     rig.relays.receive(EDGE, RelayCancel(8))
     assert len(rig.sessions.lost) == 2
+
+
+# -- leaving -----------------------------------------------------------------------------
+
+
+class FakeAcks:
+    def __init__(self) -> None:
+        self.confirmed: list[int | None] = []
+
+    def confirm(self, session: Session, batch: int | None) -> None:
+        self.confirmed.append(batch)
+
+
+async def test_a_leaving_edge_lets_its_sessions_go(rig: Rig) -> None:
+    rig.sessions.here[rig.address] = rig.session()
+    rig.relays.drain()
+    rig.relays.receive(EDGE, Relay(7, rig.address, BODY))
+    assert rig.cluster.posted == [(EDGE, RelayMiss(7, Code.MOVED, b""))]
+    assert not rig.protocol.batches
+
+
+async def test_not_to_a_thief(rig: Rig) -> None:
+    session = rig.session()
+    session.binding = b"the victim's"
+    rig.sessions.here[rig.address] = session
+    rig.relays.drain()
+    rig.relays.receive(EDGE, Relay(7, rig.address, BODY, mark=b"another's"))
+    assert rig.cluster.posted == [(EDGE, Relayed(7, 402, b""))]
+
+
+@pytest.mark.parametrize(
+    "relay",
+    [
+        {"body": b'[{"channel":"/meta/connect","ext":{"ack":12}}]'},
+        {"body": b"", "ack": 12},
+    ],
+)
+async def test_what_the_client_has_got_is_not_repeated_by_the_next_edge(
+    rig: Rig, relay: dict[str, Any]
+) -> None:
+    session = rig.session()
+    acks = session.acks = FakeAcks()  # type: ignore[assignment]
+    rig.sessions.here[rig.address] = session
+    rig.relays.drain()
+    rig.relays.receive(EDGE, Relay(7, rig.address, **relay))
+    assert acks.confirmed == [12]
+
+
+async def test_polls_that_others_hold_for_a_leaving_node_are_asked_back(rig: Rig) -> None:
+    rig.ask()
+    held = rig.last()[1]
+    rig.relays.drain()
+    for release in rig.relays.held_elsewhere():
+        release()
+    assert rig.cluster.posted[-1] == (HOME, RelayRelease(held.request))
+    rig.ask()
+    assert rig.cluster.posted[-1] == (HOME, RelayRelease(rig.last()[1].request)), "not held at all"

@@ -39,6 +39,7 @@ STEP: Final = 0.05  # seconds between groups of clients that are sent away
 PACE: Final = 500.0  # clients a second; more where there are so many that it would take too long
 GOODBYE: Final = 1.0  # seconds for clients that are on their way out to read the last words
 PATIENCE: Final = 2.0  # seconds for a moment in which nothing is on its way from a client
+MOVED: Final = 1.5  # seconds for sessions to be taken over by the nodes that clients go to
 LOOK: Final = 0.05  # seconds between looks at what is still on its way
 
 
@@ -59,6 +60,7 @@ class Drain:
         node.sessions.drain()
         await self._send_all_away()
         await self._finish_requests()
+        await self._wait_moved()
         self._tell_cursors()
         await node.cluster.leave_ring()
         await self._see_clients_off()
@@ -133,6 +135,15 @@ class Drain:
             if not waiting and not websockets.busy(None):
                 return
             await trio.sleep(LOOK)
+
+    async def _wait_moved(self) -> None:
+        """Give clients a moment to take their sessions elsewhere.
+
+        Then this edge still learns what they have got, and their next one repeats none of it.
+        """
+        with trio.move_on_after(MOVED):
+            while len(self._node.sessions):
+                await trio.sleep(LOOK)
 
     def _tell_cursors(self) -> None:
         """Whose client is between two requests is resumed from where it stands now."""

@@ -142,7 +142,7 @@ class Drain:
         Then this edge still learns what they have got, and their next one repeats none of it.
         """
         with trio.move_on_after(MOVED):
-            while len(self._node.sessions):
+            while len(self._node.sessions):  # noqa: ASYNC110 - nothing tells when the last has gone
                 await trio.sleep(LOOK)
 
     def _tell_cursors(self) -> None:

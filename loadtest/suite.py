@@ -20,6 +20,7 @@ from loadtest.scenarios import (
     peers,
     plurk,
     proxy,
+    replicas,
 )
 
 if TYPE_CHECKING:
@@ -104,6 +105,13 @@ SCENARIOS: Final = (
         proxy.Proxy,
         proxy.Proxy(),
         proxy.Proxy(clients=500, messages=5, rounds=2),
+    ),
+    Scenario(
+        "replicas",
+        replicas,
+        replicas.Replicas,
+        replicas.Replicas(),
+        replicas.Replicas(seconds=2.0, rounds=2),
     ),
     Scenario("guard", guard, guard.Guard, None, None),
     Scenario("hops", hops, hops.Hops, hops.Hops(), hops.Hops()),

@@ -108,7 +108,7 @@ def test_a_request_that_cannot_be_served_fails_in_time_and_leaves_nothing() -> N
     home, other = rig.home("/a"), rig.others("/a")[0]
     rig.dead.add(home.id)  # it does not answer, and nobody has noticed
     other.join("/a")
-    rig.tick(9.9)
+    rig.tick(4.9)
     assert not other.results()
     rig.tick(0.2)
     assert other.results() == [Failed(1, Code.UNAVAILABLE)]

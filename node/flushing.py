@@ -47,6 +47,11 @@ class Flushing:
         self._walk: Walk | None = None
         self.dirty: dict[Topic, None] = {}
 
+    def level(self, topic: Topic) -> int:
+        """The offset up to which all have been served who are not behind."""
+        walk = self._walk
+        return walk.wire.after if walk is not None and walk.topic is topic else topic.flushed
+
     def finish_walk(self) -> None:
         """Serve the rest of a walk that was put aside, so that all its readers stand alike."""
         if self._walk is not None:
@@ -94,6 +99,7 @@ class Flushing:
         topic.flushed = wire.upto
         self._observe(entries, topic)
         if not topic.is_inbox:
+            self._lagging.moved[topic] = None
             self._stats.hot_delivered.note(topic.name, len(entries) * len(topic.members))
         if wire.upto >= feed.last.offset:
             del self.dirty[topic]

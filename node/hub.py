@@ -78,7 +78,9 @@ class Hub:
         )
         self._dirty = self._flushing.dirty
         self.end_of_turn = self._flushing.end_of_turn
-        self._consumption = Consumption(cluster, self.topics, self._lagging, find_session)
+        self._consumption = Consumption(
+            cluster, self.topics, self._lagging, find_session, self._flushing.level
+        )
         self.confirmed = self._consumption.confirmed
         self.tell_consumed = self._consumption.tell
         self.pending = self._lagging.pending

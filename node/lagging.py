@@ -40,12 +40,15 @@ class Lagging:
         self._consumed: dict[Session, Topic] = {}
         self._moved: dict[Session, None] = {}  # whose client is to be told where it stands
         self.telling: dict[Session, None] = {}  # the same, now
+        self.moved: dict[Topic, None] = {}  # groups, whose readers' homes are to be told
+        self.strays: dict[Session, None] = {}  # readers of groups who have moved on their own
 
     def forget(self, session: Session) -> None:
         """The session is over, or has moved away."""
         self.waiting.pop(session, None)
         self._consumed.pop(session, None)
         self._moved.pop(session, None)
+        self.strays.pop(session, None)
         self.telling.pop(session, None)
 
     def report_gap(self, session: Session, topic: Topic) -> None:
@@ -86,7 +89,7 @@ class Lagging:
                 entries = session.overlaps.filter(topic.name, entries)
             if entries:
                 taken.append((topic, Wire(offset, entries)))
-                self.note(session, topic)
+                self._note_taken(session, topic)
             size += sum(len(entry.payload) for entry in entries)
             if size > BATCH_BYTES:
                 break
@@ -158,6 +161,11 @@ class Lagging:
         return told
 
     # -- what has been read ---------------------------------------------------------
+
+    def _note_taken(self, session: Session, topic: Topic) -> None:
+        self.note(session, topic)
+        if session.acks is None and not topic.is_inbox:
+            self.strays[session] = None
 
     def note(self, session: Session, topic: Topic) -> None:
         """`session` has been served entries of `topic`: who is owed word of that gets it."""

@@ -32,6 +32,7 @@ class Invariants:
         self._views: dict[bytes, View] = {}  # ring -> the latest
         self._joined: dict[tuple[NodeId, int], int] = {}  # member -> the view it was JOINING in
         self._entered: set[tuple[SimNode, int]] = set()  # processes that found themselves JOINING
+        self._founded: dict[tuple[NodeId, int], float] = {}  # member -> when it was last a founder
         self.seen = 0
         sim.watches.append(self.check)
 
@@ -45,19 +46,19 @@ class Invariants:
         assert known == view.digest, f"{where}: two views of number {view.number}"
         rings = {ring for ring, _ in self._digests}
         assert len(rings) <= self._rings, f"{where}: {len(rings)} rings"
-        self._check_entered(node, view, where)
         latest = self._views.get(view.ring)
         if latest is None or latest.number < view.number:
             self._views[view.ring] = view
             self._check_joined(view, where)
             self._check_leases(view, where)
+        self._check_entered(node, view, where)
 
     def _check_entered(self, node: SimNode, view: View, where: str) -> None:
         mine = view.get(node.engine.me.id)
         if mine is None or mine.incarnation != node.engine.me.incarnation:
             return
-        founded = view.number == 1 or (view.ring, view.number) in self._sim.refounded
-        if mine.state is MemberState.JOINING or founded:
+        founded_at = self._founded.get((mine.id, mine.incarnation), float("-inf"))
+        if mine.state is MemberState.JOINING or founded_at >= node.started_at:
             self._entered.add((node, mine.incarnation))
         assert (node, mine.incarnation) in self._entered, f"{where}: takes another's place"
 
@@ -65,6 +66,8 @@ class Invariants:
         founded = view.number == 1 or (view.ring, view.number) in self._sim.refounded
         for member in view.members:
             key = member.id, member.incarnation
+            if founded:
+                self._founded[key] = self._sim.now
             if member.state is MemberState.JOINING or founded:
                 self._joined[key] = view.number
             else:

@@ -43,6 +43,7 @@ class SimNode:
         self.sim = sim
         self.address = address
         self.engine = engine
+        self.started_at = sim.now
         self.alive = True
         self.hung = False
         self.departed_at: float | None = None

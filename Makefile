@@ -60,7 +60,7 @@ soak-ring: $(VENV)/.dev
 # Five processes behind one seed name, a hundred times, each with a full stop. Half an hour.
 ROUNDS ?= 100
 form-ring: $(VENV)/.dev
-	@COMETRING_ROUNDS=$(ROUNDS) $(BIN)/python -m pytest -q tests/cluster/test_seed_name.py
+	@COMETRING_ROUNDS=$(ROUNDS) $(BIN)/python -m pytest -s tests/cluster/test_seed_name.py
 
 # Break a ring on purpose, and see that the alarms work: about eight minutes. DRILL=kill does one step.
 DRILL ?=

@@ -12,26 +12,23 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from node.bayeux import channels
-from node.bayeux.advice import REHANDSHAKE, RETRY, STOP, advice
+from node.bayeux.advice import STOP, advice
 from node.bayeux.batch import Batch
 from node.bayeux.channels import Kind, kind_of
 from node.bayeux.connects import CONNECTION_TYPES
 from node.bayeux.extensions import Client, Veto
-from node.bayeux.extensions.pipeline import added
-from node.bayeux.messages import ClientMessage, error_reply, quote, reply
+from node.bayeux.handshaking import Handshaking
+from node.bayeux.messages import ClientMessage, reply
 from node.bayeux.publishing import Publishing
+from node.bayeux.refusals import Refusals
 from node.bayeux.subscribing import names_of, refusal_of
-from node.bayeux.traits import pack
 from node.identity.gate import Gate, token_in
 from node.identity.tokens import TokenError
-from pubsub.errors import RETRYABLE, Code
-from pubsub.messages import Failed
 from pubsub.sessions import parse_secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from node.bayeux.extensions import Exchange
     from node.bayeux.extensions.pipeline import Pipeline
     from node.bayeux.sessions import Sessions
     from node.cluster.driver import Cluster
@@ -40,10 +37,9 @@ if TYPE_CHECKING:
     from node.stats import Stats
     from node.tags import TagPool
     from node.websocket.connection import WebSocketConnection
+    from pubsub.messages import Failed
 
 _PACED = frozenset({channels.META_SUBSCRIBE, channels.META_UNSUBSCRIBE})  # beside publishes
-_LATER = frozenset({429, 503})  # refusals that pass
-_NODES_TOLD = 16  # client addresses in a handshake reply
 
 
 def _session_of(batch: Batch) -> Session:
@@ -75,19 +71,22 @@ class Protocol:
         self._stats = stats
         self._pipeline = pipeline
         self._eager = pipeline.eager
+        self._refusals = Refusals(stats, advice(config))
+        self._handshaking = Handshaking(
+            cluster, sessions, tags, config, pipeline, self.gate, self._refusals
+        )
         self._publishing = Publishing(
             cluster,
             sessions.rules,
             stats,
             pipeline,
             self.message_id,
-            self._fail,
-            self._fail_with,
+            self._refusals.refuse,
+            self._refusals.refuse_with,
         )
         self._serial = itertools.count(1)
-        self._handshake_advice = advice(config)
         self._handlers: dict[str, Callable[[Batch, int, ClientMessage], None]] = {
-            channels.META_HANDSHAKE: self._handshake,
+            channels.META_HANDSHAKE: self._handshaking.handshake,
             channels.META_CONNECT: self._connect,
             channels.META_SUBSCRIBE: self._subscribe,
             channels.META_UNSUBSCRIBE: self._unsubscribe,
@@ -148,7 +147,7 @@ class Protocol:
         """Whether a session keeps to its rate; else that is told."""
         if not self.gate.sessions or self.gate.lets_send(_session_of(batch).address):
             return True
-        self._fail(batch, index, message, 429, "", "too fast, retry later")
+        self._refusals.refuse(batch, index, message, 429, "", "too fast, retry later")
         return False
 
     def _passes(self, batch: Batch, index: int, message: ClientMessage) -> bool:
@@ -162,9 +161,9 @@ class Protocol:
         shown = self._pipeline.incoming(message, client)
         if client is not None and self._sessions.get(client.address) is not session:
             batch.session = None  # an extension has ended it
-            self._fail(batch, index, message, 402, "", "session_unknown", STOP)
+            self._refusals.refuse(batch, index, message, 402, "", "session_unknown", STOP)
         elif isinstance(shown, Veto):
-            self._fail(batch, index, message, shown.code, message.channel, shown.text)
+            self._refusals.refuse(batch, index, message, shown.code, message.channel, shown.text)
         else:
             batch.show(index, shown, self._pipeline.complete)
             return True
@@ -180,108 +179,17 @@ class Protocol:
             if parse_secret(client_id) == session.address:
                 batch.client_id = client_id
                 return session
-        self._fail(batch, index, message, 402, "", "session_unknown")
+        self._refusals.refuse(batch, index, message, 402, "", "session_unknown")
         return None
 
-    def _fail(
-        self,
-        batch: Batch,
-        index: int,
-        message: ClientMessage,
-        code: int,
-        arguments: str,
-        text: str,
-        advice: bytes = b"",
-    ) -> None:
-        self._stats.refused[str(code)] += 1
-        advice = advice or {402: REHANDSHAKE, 503: self._handshake_advice}.get(code, b"")
-        if message.channel == channels.META_HANDSHAKE:
-            advice = RETRY if code in _LATER else STOP
-        batch.reply(index, error_reply(message, code, arguments, text, advice))
-
-    def _fail_with(self, batch: Batch, index: int, message: ClientMessage, failed: Failed) -> None:
-        """Tell the client why the cluster refused.
-
-        A session that has moved to another edge lives: its client finds it there.
-        """
-        if failed.code == Code.UNKNOWN_SESSION:
-            self._fail(batch, index, message, 402, "", "session_unknown")
-        elif failed.code in RETRYABLE or failed.code == Code.MOVED:
-            self._fail(batch, index, message, 503, failed.code, "not now, retry")
-        elif failed.code == Code.TOO_MANY:
-            text = "the cluster has as many wildcard channels as it may"
-            self._fail(batch, index, message, 413, failed.code, text)
-        else:
-            self._fail(batch, index, message, 500, failed.code, "the cluster refused")
-
     # -- meta channels ------------------------------------------------------------
-
-    def _handshake(self, batch: Batch, index: int, message: ClientMessage) -> None:
-        batch.block(index)
-        del batch.messages[index + 1 :]  # other messages in a handshake's batch are ignored
-        offered = message.supported_connection_types or []
-        if not any(kind in offered for kind in CONNECTION_TYPES):
-            self._fail(batch, index, message, 301, ",".join(offered), "no common connection type")
-            return
-        if not message.version:
-            self._fail(batch, index, message, 400, "", "version missing")
-            return
-        if self._sessions.full:
-            batch.status = 503  # proxies and clients that never heard of Bayeux understand that too
-            self._fail(batch, index, message, 503, "", "too many sessions, retry")
-            return
-        denied = self.gate.deny_session(token_in(message.ext), batch.origin)
-        if denied is not None:
-            self._fail(batch, index, message, denied.status, "", denied.text)
-            return
-        secret = self._tags.mint()
-        address = parse_secret(secret)
-        if address is None:
-            raise AssertionError("a minted session id does not parse")
-
-        def opened(result: Session | Failed) -> None:
-            if isinstance(result, Failed):
-                self._fail_with(batch, index, message, result)
-                return
-            batch.session = result
-            if batch.stream is not None:
-                self._sessions.adopt_stream(result, batch.stream)
-            exchange = batch.take(index)
-            if exchange is not None:
-                exchange.client = Client(result, self._sessions, batch.stream)
-                self._pipeline.finish(exchange)
-            batch.reply(index, self._welcome(message, secret, address, exchange))
-
-        exchange = batch.exchanges.get(index)
-        traits = exchange.traits if exchange is not None else ""
-        self._sessions.open(address, pack(batch.binding, traits), opened)
-
-    def _welcome(
-        self, message: ClientMessage, secret: str, address: str, exchange: Exchange | None
-    ) -> bytes:
-        me = self._cluster.me
-        view = self._cluster.view
-        mine = view.get(me) if view is not None else None
-        ext = {
-            "address": address,
-            "node": me.hex()[:8],
-            "client": mine.client if mine is not None else "",
-            "nodes": [member.client for member in view.active[:_NODES_TOLD]] if view else [],
-        }
-        fields = b',"version":"1.0","supportedConnectionTypes":%b' % msgspec.json.encode(
-            CONNECTION_TYPES
-        )
-        fields += b',"clientId":%b,"advice":%b' % (quote(secret), self._handshake_advice)
-        if exchange is not None:
-            return reply(message, fields + added(exchange.fields, exchange.ext | ext))
-        return reply(message, fields + added({}, ext))
 
     def _connect(self, batch: Batch, index: int, message: ClientMessage) -> None:
         session = _session_of(batch)
         if batch.waiting:  # what is batched with a connect is handled before it
             batch.postpone()
         elif message.connection_type not in CONNECTION_TYPES:
-            self._fail(
+            self._refusals.refuse(
                 batch, index, message, 400, message.connection_type or "", "no such connection type"
             )
         elif batch.stream is not None and session.acks is None:
@@ -303,11 +211,11 @@ class Protocol:
         try:
             granted = self.gate.claims(token_in(message.ext)).channels
         except TokenError as error:
-            self._fail(batch, index, message, 403, "", f"subscribe_denied, {error}")
+            self._refusals.refuse(batch, index, message, 403, "", f"subscribe_denied, {error}")
             return
         refused = refusal_of(names, session.topics, self._sessions.rules, granted)
         if refused is not None:
-            self._fail(batch, index, message, *refused)
+            self._refusals.refuse(batch, index, message, *refused)
             return
         batch.block(index)
         self._each(
@@ -320,7 +228,7 @@ class Protocol:
         held = {topic.name: topic for topic in session.topics}
         missing = [name for name in names if name not in held]
         if missing or not names:
-            self._fail(batch, index, message, 400, ",".join(missing), "not subscribed")
+            self._refusals.refuse(batch, index, message, 400, ",".join(missing), "not subscribed")
             return
         batch.block(index)
         self._each(
@@ -351,7 +259,7 @@ class Protocol:
             if left:
                 return
             if failure is not None:
-                self._fail_with(batch, index, message, failure)
+                self._refusals.refuse_with(batch, index, message, failure)
             else:
                 subscription = b',"subscription":' + msgspec.json.encode(message.subscription)
                 batch.reply(index, reply(message, subscription))
@@ -375,16 +283,16 @@ class Protocol:
         channel = message.channel
         kind = kind_of(channel) if channel else None
         if kind is None:
-            self._fail(batch, index, message, 400, "", "channel missing")
+            self._refusals.refuse(batch, index, message, 400, "", "channel missing")
         elif kind in {Kind.INVALID, Kind.PATTERN} or channel.endswith("*"):
-            self._fail(batch, index, message, 405, channel, "invalid channel")
+            self._refusals.refuse(batch, index, message, 405, channel, "invalid channel")
         elif kind is Kind.META:
-            self._fail(batch, index, message, 404, channel, "unknown meta channel")
+            self._refusals.refuse(batch, index, message, 404, channel, "unknown meta channel")
         elif self._owner(batch, index, message) is None:
             return
         elif not message.data:
-            self._fail(batch, index, message, 400, "", "data missing")
+            self._refusals.refuse(batch, index, message, 400, "", "data missing")
         elif (denial := self._publishing.denial(kind, channel)) is not None:
-            self._fail(batch, index, message, 403, channel, denial)
+            self._refusals.refuse(batch, index, message, 403, channel, denial)
         elif self._is_in_time(batch, index, message) and self._passes(batch, index, message):
             self._publishing.publish(batch, index, message, kind)

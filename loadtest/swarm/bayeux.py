@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 import msgspec
@@ -12,6 +13,7 @@ HANDSHAKE: Final = (
 )
 CONNECT_MARK: Final = b'"/meta/connect"'
 FAILURE_MARK: Final = b'"successful":false'
+_INTERVAL: Final = re.compile(rb'"advice":\{[^}]*"interval":(\d+)')
 
 
 class Refused(Exception):
@@ -79,3 +81,9 @@ def connect_prefix(client_id: str, transport: str, timeout: int | None) -> bytes
 def connect(prefix: bytes, turn: int) -> bytes:
     """The connect request number `turn`."""
     return b'%b%d"}]' % (prefix, turn)
+
+
+def pause_of(reply: bytes) -> float:
+    """Seconds that a connect's reply asks its client to wait (``advice.interval``)."""
+    asked = _INTERVAL.search(reply) if b'"advice"' in reply else None
+    return int(asked[1]) / 1000 if asked else 0.0

@@ -177,5 +177,23 @@ def test_socket_io_without_websocket() -> None:
     check(counted(serve, 2, transport="engine-polling", path="/socket.io/?EIO=4"), 2)
 
 
+def test_a_client_that_is_asked_to_wait_waits() -> None:
+    def serve(peer: Peer) -> None:
+        reply = b'[{"channel":"/meta/%b","successful":true,"id":"1","clientId":"c"%b}]'
+        peer.head()
+        peer.answer(reply % (b"handshake", b',"advice":{"reconnect":"retry","interval":0}'))
+        peer.head()
+        peer.answer(reply % (b"connect", b',"advice":{"reconnect":"retry","interval":300}'))
+        answered = time.monotonic()
+        peer.head()
+        waited = time.monotonic() - answered
+        data = message(1) if waited > 0.25 else b"{}"
+        peer.answer(b'[{"channel":"/a","data":%b},' % data + (reply % (b"connect", b""))[1:])
+        peer.head()
+        peer.wait()
+
+    check(counted(serve, 1, transport="long-polling"), 1)
+
+
 def test_the_frames_of_this_server_are_frames() -> None:
     assert split_frame(b"\x81\x012") == (1, b"2", 3)

@@ -5,6 +5,7 @@ This module is imported only when somebody benches.
 
 from __future__ import annotations
 
+import signal
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -62,6 +63,7 @@ def _carry_out(
 
     Exit status 1 if one failed, or (with `check`) a bound was not met.
     """
+    signal.signal(signal.SIGTERM, _end)  # so that nodes and swarms are ended, too
     console = Console()
     if not console.is_terminal:
         console = Console(width=_WIDTH)
@@ -92,6 +94,10 @@ def _carry_out(
         failed = True
     if failed:
         raise typer.Exit(1)
+
+
+def _end(number: int, _frame: object) -> None:
+    raise SystemExit(128 + number)
 
 
 def _write(json_file: Path | None, page_file: Path | None, reports: list[Report]) -> None:

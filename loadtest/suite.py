@@ -11,6 +11,7 @@ from loadtest.scenarios import (
     cluster,
     connect,
     direct,
+    failover,
     growth,
     guard,
     hops,
@@ -116,10 +117,17 @@ SCENARIOS: Final = (
     Scenario("guard", guard, guard.Guard, None, None),
     Scenario("hops", hops, hops.Hops, hops.Hops(), hops.Hops()),
     Scenario(
+        "failover",
+        failover,
+        failover.Failover,
+        failover.Failover(),
+        failover.Failover(kills=2),
+    ),
+    Scenario(
         "growth",
         growth,
         growth.Growth,
-        growth.Growth(),
+        growth.Growth(rounds=2),
         growth.Growth(sessions=("500", "2000"), channels=("1", "1000"), nodes=("1", "3"), rounds=2),
     ),
     Scenario(
@@ -133,7 +141,7 @@ SCENARIOS: Final = (
         "peers",
         peers,
         peers.Peers,
-        peers.Peers(),
+        peers.Peers(subscribers=5_000, messages=6, rounds=2),
         peers.Peers(subscribers=2_000, messages=5, rounds=2, held=2_000),
     ),
 )

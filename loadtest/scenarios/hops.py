@@ -1,26 +1,19 @@
-"""Hops of a group publish from 10 to 10,000 nodes: the tests' own simulation, reported.
-
-Load tests speak only public protocols, so the engines are not imported here: the
-simulation runs as the tests run it, in a process of its own.
-"""
+"""Hops of a group publish from 10 to 10,000 nodes: the tests' own simulation, reported."""
 
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from dataclasses import dataclass
 from math import ceil, log
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from loadtest.report import Report
 from loadtest.settings import option
+from loadtest.simulated import measured
 
 if TYPE_CHECKING:
     from loadtest.settings import Progress
 
-_TESTS: Final = Path(__file__).parents[2] / "tests" / "simulation"
 _LINE: Final = re.compile(r"(\d+) members: depth (\d+), mean ([\d.]+), fan-out (\d+)")
 _FAN_OUT: Final = 8
 _SECONDS: Final = 600.0
@@ -37,21 +30,8 @@ def run(settings: Hops, progress: Progress) -> Report:
     """Raises RuntimeError where the tests are not beside this package, or fail."""
     report = Report("hops", {"most nodes": settings.most})
     progress("hops: simulating placements")
-    file = _TESTS / "test_hops.py"
-    if not file.exists():
-        raise RuntimeError("the simulation is part of the source tree, which is not here")
-    command = [sys.executable, "-m", "pytest", "-s", "-q", "-k", "shallow", str(file)]
-    done = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        cwd=_TESTS.parents[1],
-        check=False,
-        timeout=_SECONDS,
-    )
-    found = [tuple(map(float, groups)) for groups in _LINE.findall(done.stdout)]
-    if done.returncode or not found:
-        raise RuntimeError(f"the simulation failed: {(done.stdout + done.stderr)[-300:]}")
+    printed = measured("simulation/test_hops.py", _LINE, _SECONDS, "shallow")
+    found = [tuple(map(float, groups)) for groups in printed]
     plot = report.draw("Links from the home of a channel", "nodes", "links", log_x=True)
     for nodes, depth, mean, fan_out in sorted(found):
         if nodes > settings.most:

@@ -11,10 +11,11 @@ computed instead of sent), with base-8 digits.
 from __future__ import annotations
 
 from bisect import bisect_left
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from dht.errors import LocalProtocolError, NoMembers
-from dht.ids import ID_BITS, SLOTS, slot_midpoint, slot_of, to_int
+from dht.ids import ID_BITS, SLOT_BITS, SLOTS, slot_midpoint, slot_of, to_int
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -70,6 +71,14 @@ def placement_of(view: View, flat_limit: int = FLAT_LIMIT) -> Placement:
     return known
 
 
+def _spread(ids: Sequence[int]) -> int:
+    """Low bits of a slot's number that do not matter for who is nearest to it."""
+    told_apart = max(
+        (ID_BITS + 1 - (low ^ high).bit_length() for low, high in pairwise(ids)), default=0
+    )
+    return max(0, SLOT_BITS - told_apart)
+
+
 class Placement:
     """Placement in one view. Cheap to construct: tables fill as they are asked for.
 
@@ -81,7 +90,9 @@ class Placement:
         "_homes",
         "_ids",
         "_other_zones",
+        "_sets",
         "_slots",
+        "_spread",
         "_zones",
         "flat_limit",
         "view",
@@ -96,6 +107,8 @@ class Placement:
         self._homes: list[NodeId | None] = [None] * SLOTS
         self._slots: dict[NodeId, tuple[int, ...]] | None = None
         self._other_zones: dict[frozenset[str], tuple[list[int], list[int]]] = {}
+        self._sets: dict[int, tuple[NodeId, ...]] = {}
+        self._spread = _spread(self._ids)
 
     def home(self, slot: int) -> NodeId:
         """The ACTIVE member XOR-closest to the midpoint of `slot`; raises NoMembers."""
@@ -119,6 +132,14 @@ class Placement:
         while len(chosen) < min(count, len(self._active)):
             chosen.append(self._next_replica(key, chosen))
         return tuple(member.id for member in chosen)
+
+    def holders(self, slot: int) -> tuple[NodeId, ...]:
+        """`replicas(slot)`, remembered: slots alike in the bits that tell ids apart share it."""
+        place = slot >> self._spread
+        found = self._sets.get(place)
+        if found is None:
+            found = self._sets[place] = self.replicas(slot)
+        return found
 
     def parent(self, node: NodeId, root: NodeId) -> NodeId:
         """The parent of `node` in the tree of the ACTIVE member `root`.
@@ -150,6 +171,12 @@ class Placement:
         if self._slots is None:
             self._slots = self._all_slots()
         return self._slots.get(node, ())
+
+    def slots_held_by(self, node: NodeId) -> list[int]:
+        """The slots that `node` is home or a replica to, ascending."""
+        if not self._ids:
+            return []
+        return [slot for slot in range(SLOTS) if node in self.holders(slot)]
 
     def share(self, node: NodeId) -> float:
         """The fraction of all slots that `node` is home to."""

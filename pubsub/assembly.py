@@ -13,6 +13,7 @@ from pubsub.errors import Code
 from pubsub.flow import Flow
 from pubsub.homes import Homes
 from pubsub.inboxes import Inboxes
+from pubsub.lanes import Lanes
 from pubsub.messages import (
     Append,
     Appended,
@@ -23,11 +24,6 @@ from pubsub.messages import (
     Fetched,
     Forward,
     Forwarded,
-    Handoff,
-    HandoffDone,
-    HandoffNone,
-    HandoffOffer,
-    HandoffQuery,
     HighWater,
     Join,
     Joined,
@@ -56,10 +52,26 @@ from pubsub.patterns_parts import PatternParts
 from pubsub.readers import Readers
 from pubsub.registry import Registry
 from pubsub.repair import Repair
+from pubsub.replicas import Replicas
 from pubsub.requests import Pending, Request, Requests, Response
 from pubsub.slot import is_inbox
+from pubsub.slot_messages import (
+    Install,
+    Installed,
+    LaneBroken,
+    Pull,
+    Pulled,
+    Replicate,
+    Replicated,
+    Reregister,
+    Retirable,
+    Retire,
+    Seal,
+    Sealed,
+)
 from pubsub.statistics import Statistics
 from pubsub.takeover import Takeover
+from pubsub.timings import Timings
 from pubsub.tree import Tree
 
 if TYPE_CHECKING:
@@ -85,13 +97,19 @@ class Assembly:
     """All parts of one engine."""
 
     def __init__(
-        self, me: NodeId, limits: Limits, leased: Callable[[float], bool] = lambda _: True
+        self,
+        me: NodeId,
+        limits: Limits,
+        leased: Callable[[float], bool],
+        copies_of: Callable[[str], int],
     ) -> None:
-        self._leased = leased
-        core = self.core = Core(me, limits)
+        core = self.core = Core(me, limits, leased)
+        self.commits = Timings()
         requests = self.requests = Requests(core)
-        homes = self.homes = Homes(core, requests)
-        registry = self.registry = Registry(core, requests)
+        lanes = self.lanes = Lanes(core, self.commits)
+        homes = self.homes = Homes(core, requests, lanes, copies_of)
+        replicas = self.replicas = Replicas(core, homes)
+        registry = self.registry = Registry(core, requests, lanes)
         inboxes = self.inboxes = Inboxes(core, homes, registry)
         moves = self.moves = Moves(core, registry, requests)
         edge = self.edge = Edge(core, requests, registry)
@@ -99,12 +117,13 @@ class Assembly:
         tree = self.tree = Tree(core, homes, flow)
         repair = self.repair = Repair(core, requests, flow)
         readers = self.readers = Readers(core)
-        takeover = self.takeover = Takeover(core, homes, registry)
+        takeover = self.takeover = Takeover(core, homes, registry, lanes)
         patterns = self.patterns = PatternParts(core, homes, requests, readers, leased)
 
         # Some know each other both ways.
         homes.flow, homes.registry, homes.inboxes = flow, registry, inboxes
         registry.inboxes = inboxes
+        lanes.after_commits = homes.after_commits
         takeover.patterns, tree.pattern_home = patterns, patterns.home
         flow.tree = repair.tree = readers.tree = takeover.tree = tree
         tree.repair = readers.repair = repair
@@ -146,11 +165,18 @@ class Assembly:
             HighWater: flow.receive_high_water,
             Release: edge.receive_release,
             SessionMoved: edge.receive_moved,
-            HandoffQuery: takeover.giving.receive_query,
-            HandoffDone: takeover.giving.receive_done,
-            Handoff: takeover.taking.receive_handoff,
-            HandoffNone: takeover.taking.receive_none,
-            HandoffOffer: takeover.taking.receive_offer,
+            Replicate: replicas.receive_replicate,
+            Replicated: lanes.receive_replicated,
+            LaneBroken: lanes.receive_broken,
+            Seal: takeover.sealing.receive_seal,
+            Sealed: takeover.openings.receive_sealed,
+            Install: takeover.sealing.receive_install,
+            Installed: takeover.openings.receive_installed,
+            Pull: takeover.pulls.receive_pull,
+            Pulled: takeover.pulls.receive_pulled,
+            Retire: takeover.sealing.receive_retire,
+            Retirable: takeover.sealing.receive_retirable,
+            Reregister: edge.receive_reregister,
         }
         # These mean one thing for a channel's tree, another for an inbox.
         self._for_channel: dict[type, Any] = {
@@ -181,7 +207,7 @@ class Assembly:
         name_of, answer = self._at_home[type(message)]
         number = slot_of(name_of(message))
         slot = self.core.slots.get(number)
-        if slot is not None and isinstance(message, _Commits) and not self._leased(now):
+        if slot is not None and isinstance(message, _Commits) and not self.core.leased(now):
             # The ring's majority may be giving this slot to another: nothing is promised.
             self._refuse(sender, message, now, out)
         elif slot is not None:
@@ -232,11 +258,13 @@ class Assembly:
     def statistics(self) -> Statistics:
         core, takeover = self.core, self.takeover
         feeds = core.feeds.values()
+        strays = len(takeover.sealing.strays())
         return Statistics(
             slots={
                 "home": len(core.slots),
-                "opening": len(takeover.taking),
-                "parting": len(takeover.giving),
+                "replica": len(core.copies) - len(core.slots) - strays,
+                "opening": len(takeover.openings),
+                "parting": strays,
             },
             topics=len(core.topics),
             feeds=len(core.feeds),
@@ -246,11 +274,14 @@ class Assembly:
             records=self.registry.records,
             held=len(self.edge),
             pending=len(self.requests) + len(self.readers),
-            takeovers=dict(takeover.taking.outcomes),
-            abandoned=takeover.giving.abandoned,
+            staged=len(self.lanes),
+            commits=self.commits.copy(),
+            takeovers=dict(takeover.openings.outcomes),
+            takeover_seconds=takeover.openings.timings.copy(),
             gap_repairs=self.flow.gap_repairs + self.edge.gap_repairs,
             gaps_reported=self.tree.gaps_reported + self.edge.gaps_reported,
             refused=self.homes.refused,
+            trimmed=self.homes.trimmed,
             patterns=len(self.patterns.active),
             forwarded=self.patterns.forwarding.forwarded,
             forward_lag=self.patterns.forwarding.lag,

@@ -10,7 +10,7 @@ from pubsub.log import Budget, Log
 from pubsub.records import Sharer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from dht.ids import NodeId
     from dht.placement import Placement
@@ -19,37 +19,50 @@ if TYPE_CHECKING:
     from pubsub.limits import Limits
     from pubsub.messages import Entry
     from pubsub.slot import Slot, Topic
+    from pubsub.slot_messages import Holders, Pledge
 
 
 class Core:
     """One node's view of the ring, and its slots, topics and feeds."""
 
     __slots__ = (
+        "_holders",
+        "alive",
         "budget",
+        "copies",
         "feeds",
         "inboxes",
+        "leased",
         "limits",
         "me",
         "members",
         "placement",
+        "pledges",
         "sharer",
         "slots",
         "topics",
         "view",
     )
 
-    def __init__(self, me: NodeId, limits: Limits) -> None:
+    def __init__(self, me: NodeId, limits: Limits, leased: Callable[[float], bool]) -> None:
+        """`leased`: whether this node may acknowledge as a home at a time."""
         self.me = me
         self.limits = limits
+        self.leased = leased
         self.view: View | None = None
         self.placement: Placement | None = None
         self.members: dict[NodeId, Member] = {}
         self.slots: dict[int, Slot] = {}  # those that I am home to and that are open
+        self.copies: dict[int, Slot] = {}  # all that I hold, those included
+        # The views that slots were sealed for here since what I have of them was installed.
+        self.pledges: dict[int, tuple[Pledge, ...]] = {}
         self.topics: dict[str, Topic] = {}  # all in open slots; inboxes only while they have a log
         self.feeds: dict[str, Feed] = {}  # channels
         self.inboxes: dict[str, Feed] = {}  # inboxes with unread entries of sessions held here
         self.budget = Budget()
         self.sharer = Sharer()
+        self.alive: dict[NodeId, int] = {}  # the members' incarnations
+        self._holders: dict[tuple[NodeId, ...], Holders] = {}
 
     @property
     def view_number(self) -> int:
@@ -66,6 +79,34 @@ class Core:
             return self.placement.home(slot)
         except NoMembers:
             return None
+
+    def install(self, view: View, placement: Placement) -> None:
+        """From now on this is the present view."""
+        self.view, self.placement, self.members = view, placement, view.by_id
+        self.alive = {member.id: member.incarnation for member in view.members}
+        self._holders = {}
+
+    def holders(self, slot: int) -> Holders:
+        """Who is to hold a slot in the present view, home first; raises NoMembers."""
+        if self.placement is None:
+            msg = "no view yet"
+            raise NoMembers(msg)
+        nodes = self.placement.holders(slot)
+        found = self._holders.get(nodes)
+        if found is None:
+            found = tuple((node, self.members[node].incarnation) for node in nodes)
+            self._holders[nodes] = found
+        return found
+
+    def listed(self, node: NodeId, incarnation: int) -> bool:
+        """Whether the present view lists this very process."""
+        member = self.members.get(node)
+        return member is not None and member.incarnation == incarnation
+
+    def pledged(self, slot: int) -> int:
+        """The latest view that a slot was sealed for here; 0 if none."""
+        pledges = self.pledges.get(slot)
+        return pledges[-1][0] if pledges else 0
 
     def new_log(self, last: int) -> Log:
         limits = self.limits

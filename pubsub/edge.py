@@ -35,15 +35,12 @@ if TYPE_CHECKING:
 
     from dht.effects import Effect
     from dht.ids import NodeId
-    from dht.placement import Placement
-    from dht.view import Member, View
     from pubsub.core import Core
     from pubsub.messages import Record
     from pubsub.registry import Registry
     from pubsub.requests import Requests
     from pubsub.slot import Slot, Topic
-
-_WATCH_SECONDS = 30.0  # how long the old home of a moved slot is watched for its death
+    from pubsub.slot_messages import Reregister
 
 
 class Edge:
@@ -54,7 +51,6 @@ class Edge:
         self._requests = requests
         self._registry = registry
         self._held: dict[int, dict[str, SessionRecord]] = {}  # by slot, where I am not home
-        self._parting: dict[int, tuple[tuple[Member, float], ...]] = {}  # old homes, since when
         self.wanted: dict[int, str] = {}  # sessions whose open or attach is under way
         self.putting: dict[str, int] = {}  # sessions that are being registered again
         self.gap_repairs = 0
@@ -112,14 +108,16 @@ class Edge:
         seconds = self._core.limits.close_seconds
         self._requests.submit(number, address, message, now, out, seconds)
 
-    def consumed(self, address: str, generation: int, cursors: Cursors, out: list[Effect]) -> None:
+    def consumed(
+        self, address: str, generation: int, cursors: Cursors, now: float, out: list[Effect]
+    ) -> None:
         """The client has been served up to these cursors."""
         core = self._core
         record = self.find(address)
         if record is None or record.generation != generation:
             return
         if slot_of(address) in core.slots:
-            self._registry.consume(record, cursors)
+            self._registry.consume(record, cursors, now)
             return
         self._advance(record, cursors)
         home = core.home_of(address)
@@ -269,11 +267,11 @@ class Edge:
     def slots_parted(self, slots: Collection[Slot], topics: Collection[Topic]) -> None:
         """Somebody else is home to these now: what they held of my sessions I hold myself.
 
-        The records are shared with what is handed over: they only move forward.
+        These are copies: who served a slot goes on holding it as a replica.
         """
         for slot in slots:
             mine = {
-                address: record
+                address: record.copy()
                 for address, record in (slot.records or {}).items()
                 if record.edge == self._core.me
             }
@@ -292,28 +290,14 @@ class Edge:
                     self._drop_inbox(copy.address)
                     out.append(SessionLost(copy.address))
 
-    def install_view(
-        self, old_view: View | None, old_placement: Placement | None, now: float, out: list[Effect]
+    def receive_reregister(
+        self, sender: NodeId, message: Reregister, now: float, out: list[Effect]
     ) -> None:
-        """Where a home went away, and its successor may not have its state, register again."""
-        view = self._core.view
-        if view is None or old_view is None or old_placement is None or not old_view.active:
-            return
-        since = now - _WATCH_SECONDS
-        for number, records in self._held.items():
-            home = self._core.home(number)
-            past = old_view.get(old_placement.home(number))
-            watched = self._parting.pop(number, ())
-            if past is not None and (past.id != home or not _alive(past, view)):
-                watched = (*watched, (past, now))  # it hands over, if it lives
-            watched = tuple(item for item in watched if item[1] > since)
-            if not all(_alive(member, view) for member, _ in watched):
-                for record in records.values() if home != self._core.me else ():
+        """A home has begun without its records: it gets those of the sessions held here."""
+        for number in message.slots:
+            if self._core.home(number) == sender:
+                for record in self._held.get(number, {}).values():
                     self._put(record, now, out)
-            elif watched:
-                self._parting[number] = watched
-        for number in [number for number in self._parting if number not in self._held]:
-            del self._parting[number]
 
     def change_ring(self, out: list[Effect]) -> None:
         """The sessions stay behind in the old ring."""
@@ -329,9 +313,3 @@ class Edge:
         put = SessionPut(record.to_wire(), number)
         if not self._requests.submit(number, record.address, put, now, out):
             self.putting.pop(record.address, None)
-
-
-def _alive(member: Member, view: View) -> bool:
-    """Whether the very process that `member` names is still in `view`."""
-    now = view.get(member.id)
-    return now is not None and now.incarnation == member.incarnation

@@ -52,11 +52,17 @@ class PubSubEngine:
         me: NodeId,
         limits: Limits = _DEFAULTS,
         leased: Callable[[float], bool] = lambda _: True,
+        copies_of: Callable[[str], int] = lambda _: 0,
     ) -> None:
-        """`leased`: whether this node may acknowledge as a home at a time (`dht.leases`)."""
+        """`leased`: whether this node may acknowledge as a home at a time (`dht.leases`).
+
+        `copies_of`: how many nodes are to have a channel's messages before they are
+        acknowledged; 0 for as many as there are to a slot. It must say the same on
+        every node.
+        """
         self.me = me
         self._leased = leased
-        self._parts = Assembly(me, limits, leased)
+        self._parts = Assembly(me, limits, leased, copies_of)
 
     # -- the ring ---------------------------------------------------------------------
 
@@ -72,8 +78,8 @@ class PubSubEngine:
         self._parts.tree.link_opened(node, now, out)
         self._parts.inboxes.link_opened(node, out)
         self._parts.moves.link_opened(node, out)
-        self._parts.takeover.giving.link_opened(node, out)
-        self._parts.takeover.taking.link_opened(node, now, out)
+        self._parts.takeover.link_opened(node, now, out)
+        self._parts.lanes.link_opened(node, now, out)
         self._parts.patterns.link_opened(node, now, out)
         self._parts.requests.link_opened(node, now, out)
         return out
@@ -83,6 +89,38 @@ class PubSubEngine:
         out: list[Effect] = []
         self._parts.tree.link_closed(node, now, out)
         self._parts.requests.link_closed(node, now)
+        self._parts.lanes.link_closed(node, now)
+        self._parts.replicas.link_closed(node)
+        return out
+
+    def process_ended(self, node: NodeId, incarnation: int, now: float) -> list[Effect]:
+        """It is proven that this process of a node is no more: what it held is lost."""
+        out: list[Effect] = []
+        self._parts.takeover.died(node, incarnation, now, out)
+        return out
+
+    def dial_failed(self, address: str, refused: bool, now: float) -> list[Effect]:
+        """What a `Dial` has come to. `refused`: nobody listens there any more."""
+        out: list[Effect] = []
+        if refused:
+            self._parts.takeover.openings.address_dead(address)
+            self._parts.takeover.openings.handle_timer(now, out)
+        return out
+
+    @property
+    def unflushed(self) -> bool:
+        """Whether `flush` has anything to send."""
+        return self._parts.lanes.unflushed or self._parts.replicas.unflushed
+
+    def flush(self, now: float) -> list[Effect]:
+        """Send what has gathered for other holders of slots: call at the end of each turn.
+
+        What is sent in one go is one message a peer, and one acknowledgement. A
+        driver that does not call it is woken for it by the timer.
+        """
+        out: list[Effect] = []
+        self._parts.lanes.flush(now, out)
+        self._parts.replicas.flush(out)
         return out
 
     def receive(self, sender: NodeId, message: PubSubMessage, now: float) -> list[Effect]:
@@ -128,8 +166,9 @@ class PubSubEngine:
         may = self._parts.patterns.active.ready and self._leased(now)
         if known is not None and may:  # the hot path: this is its open home
             message = Append(request, topic, message_id, payload, at, 0, client_id)
-            result = self._parts.homes.append(self.me, message, known.slot, now, out)
-            out.append(Answer(request, result))
+            result = self._parts.homes.append(b"", message, known.slot, now, out)
+            if result is not None:
+                out.append(Answer(request, result))
             return out
         name: str | None = address_for(topic) if is_inbox(topic) else topic
         if name is None:
@@ -204,9 +243,8 @@ class PubSubEngine:
 
     def consumed(self, address: str, generation: int, cursors: Cursors, now: float) -> list[Effect]:
         """The client has been served up to `cursors` (the inbox under the address itself)."""
-        del now
         out: list[Effect] = []
-        self._parts.edge.consumed(address, generation, cursors, out)
+        self._parts.edge.consumed(address, generation, cursors, now, out)
         return out
 
     def released(self, address: str, generation: int, cursors: Cursors, now: float) -> list[Effect]:
@@ -238,12 +276,15 @@ class PubSubEngine:
             self._parts.flow.next_deadline(),
             self._parts.tree.next_deadline(),
             self._parts.readers.next_deadline(),
-            self._parts.homes.next_deadline(),
+            self._parts.homes.ids.next_deadline(),
             self._parts.registry.next_deadline(),
             self._parts.moves.next_deadline(),
             self._parts.patterns.next_deadline(),
             self._parts.takeover.next_deadline(),
+            self._parts.lanes.next_deadline(),
         )
+        if self.unflushed:
+            return 0.0  # monotonic time is later than that: it is due
         return None if deadline == inf else deadline
 
     def handle_timer(self, now: float) -> list[Effect]:
@@ -256,6 +297,8 @@ class PubSubEngine:
         self._parts.patterns.handle_timer(now, out)
         self._parts.requests.handle_timer(now, out)
         self._parts.readers.handle_timer(now, out)
-        self._parts.registry.handle_timer(now)
-        self._parts.homes.handle_timer(now)
+        self._parts.registry.handle_timer(now, out)
+        self._parts.homes.ids.handle_timer(now)
+        self._parts.lanes.handle_timer(now, out)
+        self._parts.replicas.flush(out)
         return out

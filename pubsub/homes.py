@@ -1,30 +1,36 @@
-"""A node as home: append, commit, deliver.
+"""A node as home: append, replicate, commit, deliver.
 
-Three steps, because replicas come between the first and the second: `append`
-assigns the position, `_commit` makes the entry visible in the log, `_deliver`
-starts it on its way. Alone on its slot, a home commits at once.
+`append` assigns the position and stages the entry; when all holders have it,
+`committed` puts it into the log, who asked is answered, and `after_commits`
+starts it on its way to readers. Alone on its slot, a home commits at once.
 """
 
 from __future__ import annotations
 
 from itertools import islice
-from math import inf
 from typing import TYPE_CHECKING
 
-from pubsub.dedupe import Window
+from pubsub.effects import Answer
 from pubsub.errors import Code
 from pubsub.feed import resume
+from pubsub.ids import CHOSEN, MINTED, NOT, MessageIds
 from pubsub.messages import Append, Appended, Cursor, Entry, Failed, Fetch, Fetched
+from pubsub.replicas import put_mark
 from pubsub.slot import Topic, is_inbox
+from pubsub.slot_messages import EntryPut, MarkPut, TopicDrop, TopicLimit
+from pubsub.staging import Staged, StagedEntry
+from pubsub.wildcards import is_pattern
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable
 
     from dht.effects import Effect
     from dht.ids import NodeId
     from pubsub.core import Core
     from pubsub.flow import Flow
     from pubsub.inboxes import Inboxes
+    from pubsub.lanes import Lane, Lanes
+    from pubsub.log import Log
     from pubsub.messages import Source
     from pubsub.patterns import Patterns
     from pubsub.patterns_forwarding import Forwarding
@@ -33,16 +39,24 @@ if TYPE_CHECKING:
     from pubsub.requests import Requests
     from pubsub.slot import Slot
 
-TURN_SECONDS = 5.0  # how often windows of message ids are looked at
 _EVICTION_LOOK = 64  # topics looked at for one that can be forgotten
 
 
 class Homes:
-    """The topics of this node's open slots."""
+    """The topics of this node's open slots.
 
-    def __init__(self, core: Core, requests: Requests) -> None:
+    `copies_of`: how many holders of its slot have a topic's entries (0: all), by
+    its name.
+    """
+
+    def __init__(
+        self, core: Core, requests: Requests, lanes: Lanes, copies_of: Callable[[str], int]
+    ) -> None:
         self._core = core
-        self._requests = requests
+        self.requests = requests
+        self._lanes = lanes
+        self._copies_of = copies_of
+        self.ids = MessageIds(core)
         self.flow: Flow
         self.inboxes: Inboxes
         self.registry: Registry
@@ -50,9 +64,8 @@ class Homes:
         self.forwarding: Forwarding
         self.receiving: Receiving
         self.refused = 0  # for want of memory
-        self._remembered = 0
-        self._windows: dict[int, Slot] = {}
-        self._turn_at = inf
+        self.trimmed = 0  # entries that gave way where memory was short
+        self._fresh: dict[Topic, list[Entry]] = {}
 
     # -- append ---------------------------------------------------------------
 
@@ -61,43 +74,64 @@ class Homes:
     ) -> None:
         """A publisher's node wants an entry appended to a topic of `slot`."""
         result = self.append(sender, message, slot, now, out)
-        self._requests.respond(sender, result, now, out)
+        if result is not None:
+            self.requests.respond(sender, result, now, out)
 
     def append(
         self, sender: NodeId, message: Append, slot: Slot, now: float, out: list[Effect]
-    ) -> Appended | Failed:
-        """Give the message its position and commit it; a repeat is told the first position.
+    ) -> Appended | Failed | None:
+        """Give the message its position; a repeat is told the first position.
 
-        Effects of the delivery are added to `out`; the caller answers the publisher.
+        None: the entry is on its way to the other holders, and `sender` (b"" for a
+        caller of this node) is answered when they have it. Effects of a delivery
+        are added to `out`.
         """
         core = self._core
         name = message.topic
         if not self.patterns.ready and not is_inbox(name):
             return Failed(message.request, Code.UNAVAILABLE)
-        known = self._known(slot, message)
+        known = self.ids.known(slot, message)
         topic = core.topics.get(name)
         record = slot.record(name) if is_inbox(name) else None
         if topic is None:
             if record is None and is_inbox(name):
                 return Failed(message.request, self.registry.unknown(slot, now))
             if known is None:
-                topic = self.open_topic(name, slot)
+                topic = self.open_topic(name, slot, now)
                 if topic is None:
                     self.refused += 1
                     return Failed(message.request, Code.OVERLOADED)
-        if known is None and topic is not None:
-            if not self._has_room(topic, len(message.payload)):
-                self.refused += 1
-                return Failed(message.request, Code.OVERLOADED)
-            offset = topic.assigned = topic.assigned + 1
-            known = Cursor(slot.epoch, offset)
-            hops = 0 if sender == core.me else message.hops
-            entry = Entry(slot.epoch, offset, message.message_id, message.payload, message.at, hops)
-            if message.client_id or sender != core.me:
-                self._remember(slot, message, known, now)
-            self._commit(topic, entry, known, now, out)
+        if topic is not None:
+            if known is None:
+                return self._append(sender, message, topic, now, out)
+            staged = topic.staged.get(known.offset) if topic.staged is not None else None
+            if staged is not None and staged.cursor == known:
+                staged.wait(sender, message)
+                return None
         connected = record is not None and record.edge in core.members
         return Appended(message.request, known or slot.origin, connected, name)
+
+    def _append(
+        self, sender: NodeId, message: Append, topic: Topic, now: float, out: list[Effect]
+    ) -> Appended | Failed | None:
+        if not self._has_room(topic, len(message.payload)):
+            self.refused += 1
+            return Failed(message.request, Code.OVERLOADED)
+        slot = topic.slot
+        cursor = Cursor(slot.epoch, topic.assigned + 1)
+        is_local = not sender or sender == self._core.me
+        hops = 0 if is_local else message.hops
+        entry = Entry(
+            cursor.epoch, cursor.offset, message.message_id, message.payload, message.at, hops
+        )
+        remember = CHOSEN if message.client_id else MINTED
+        if slot.lane is None and is_local and not message.client_id:
+            remember = NOT  # who could ask again would die with this node
+        staged = self._put(topic, entry, cursor, remember, now, out)
+        if staged is None:
+            return self.appended(message, topic, cursor)
+        staged.sender, staged.message = sender, message
+        return None
 
     def append_forwarded(
         self,
@@ -113,7 +147,6 @@ class Homes:
             self.refused += 1
             return False
         cursor = Cursor(topic.slot.epoch, topic.assigned + 1)
-        topic.assigned = cursor.offset
         entry = Entry(
             cursor.epoch,
             cursor.offset,
@@ -123,66 +156,170 @@ class Homes:
             hops,
             source,
         )
-        self._commit(topic, entry, cursor, now, out)
+        self._put(topic, entry, cursor, NOT, now, out)
         return True
 
     def _has_room(self, topic: Topic, size: int) -> bool:
         """Whether the node, and what is forwarded of the topic, allow for another entry."""
         core = self._core
+        if self._lanes.staged_bytes > core.limits.staged_bytes:
+            return False
         if self.patterns.known and not self.forwarding.may_append(topic, size):
             return False
         if core.crowded():
             if not self.forwarding.holds(topic):
-                core.shrink(topic.log)
+                self.shrink(topic.log)
             return core.budget.used <= 2 * core.limits.total_log_bytes
         return True
 
-    def _commit(
-        self, topic: Topic, entry: Entry, cursor: Cursor, now: float, out: list[Effect]
-    ) -> None:
-        """Every copy has the entry: readers may see it."""
-        topic.log.append(entry)
-        topic.last = cursor
-        self._deliver(topic, entry, now, out)
-        if entry.source is not None:
-            self.receiving.committed(topic, entry.source, now, out)
-        elif self.patterns.known:
-            self.forwarding.committed(topic, entry, now, out)
+    def _put(
+        self,
+        topic: Topic,
+        entry: Entry,
+        cursor: Cursor,
+        remember: int,
+        now: float,
+        out: list[Effect],
+    ) -> StagedEntry | None:
+        """Send the entry to the other holders; None: there are none, it is committed."""
+        slot = topic.slot
+        topic.assigned = entry.offset
+        if self.patterns.known and entry.source is None:
+            self.forwarding.expect(topic, entry.offset, now)
+        if remember:
+            self.ids.remember(slot, remember, topic.name, (entry.message_id, cursor), now)
+        lane = slot.lane if not topic.copies else self._lane_of(topic)
+        if lane is None:
+            topic.log.append(entry)
+            topic.last = cursor
+            self._deliver(topic, (entry,), now, out)
+            return None
+        seq = 0
+        if not topic.copies:
+            seq = slot.seq = slot.seq + 1
+        op = EntryPut(slot.number, seq, topic.name, entry, remember)
+        staged = StagedEntry(self, topic, entry, cursor, op)
+        if topic.staged is None:
+            topic.staged = {}
+        topic.staged[entry.offset] = staged
+        self._lanes.stage(lane, staged, now)
+        return staged
 
-    def _deliver(self, topic: Topic, entry: Entry, now: float, out: list[Effect]) -> None:
+    def appended(self, message: Append, topic: Topic, cursor: Cursor) -> Appended:
+        """What a publisher is told of a committed entry."""
+        record = topic.record
+        connected = record is not None and record.edge in self._core.members
+        return Appended(message.request, cursor, connected, topic.name)
+
+    def refuse(self, sender: NodeId, message: Append, now: float, out: list[Effect]) -> None:
+        """The reign has ended before the entry was committed: somebody else may do it."""
+        if sender:
+            failed = Failed(message.request, Code.UNAVAILABLE)
+            self.requests.respond(sender, failed, now, out)
+        elif not self.requests.submit(message.request, message.topic, message, now, out):
+            out.append(Answer(message.request, Failed(message.request, Code.OVERLOADED)))
+
+    def committed(self, staged: StagedEntry) -> None:
+        """All holders have the entry: readers may see it, after this turn's commits."""
+        topic, entry = staged.topic, staged.entry
+        if topic.staged is not None:
+            topic.staged.pop(entry.offset, None)
+            if not topic.staged:
+                topic.staged = None
+        if self._core.topics.get(topic.name) is not topic:
+            return  # its session is over
+        topic.log.append(entry)
+        topic.last = staged.cursor
+        run = self._fresh.get(topic)
+        if run is None:
+            self._fresh[topic] = [entry]
+        else:
+            run.append(entry)
+
+    def after_commits(self, now: float, out: list[Effect]) -> None:
+        """Deliver what has just been committed."""
+        fresh, self._fresh = self._fresh, {}
+        for topic, entries in fresh.items():
+            if self._core.topics.get(topic.name) is topic:
+                self._deliver(topic, tuple(entries), now, out)
+
+    def _deliver(
+        self, topic: Topic, entries: tuple[Entry, ...], now: float, out: list[Effect]
+    ) -> None:
         if topic.record is not None:
-            self.inboxes.deliver(topic, topic.record, (entry,), out)
+            self.inboxes.deliver(topic, topic.record, entries, out)
         elif topic.feed is not None:
             topic.feed.last = topic.last
-            self.flow.spread(topic.feed, (entry,), 0, now, out)
+            self.flow.spread(topic.feed, entries, 0, now, out)
+        if is_pattern(topic.name):
+            self.receiving.committed(topic, entries, now, out)
+        elif self.patterns.known:
+            for entry in entries:
+                self.forwarding.committed(topic, entry, now, out)
+
+    def shrink(self, log: Log) -> None:
+        """Memory is short: this log gives up most of what it holds."""
+        before = len(log)
+        self._core.shrink(log)
+        self.trimmed += before - len(log)
+
+    def mark(self, topic: Topic, name: str, cursor: Cursor, now: float) -> None:
+        """Note, in the replicated state, how far `name` has got in a topic.
+
+        A cursor with offset -1 forgets it. Nobody waits for this: after a takeover it
+        may be a little behind.
+        """
+        slot = topic.slot
+        put_mark(topic, name, cursor)
+        if slot.lane is not None:
+            slot.seq += 1
+            op = MarkPut(slot.number, slot.epoch, slot.seq, topic.name, name, cursor)
+            self._lanes.stage(slot.lane, Staged(slot, op), now)
 
     # -- topics ---------------------------------------------------------------
 
-    def open_topic(self, name: str, slot: Slot) -> Topic | None:
+    def open_topic(self, name: str, slot: Slot, now: float) -> Topic | None:
         """The topic, begun if it is new; None if there are too many."""
         core = self._core
         topic = core.topics.get(name)
         if topic is not None:
             return topic
-        if len(core.topics) >= core.limits.topics and not self._forget_one():
+        if len(core.topics) >= core.limits.topics and not self._forget_one(now):
             return None
         record = slot.record(name)
-        last = slot.origin if record is None else record.inbox
+        last = slot.origin
+        if record is not None and record.inbox.epoch >= slot.lineage:
+            last = record.inbox  # an inbox goes on from where its log was dropped
         topic = Topic(name, slot, core.new_log(last.offset), last, record)
         core.topics[name] = topic
+        slot.put_topic(topic)
+        self.limit_copies(topic, now)
         return topic
+
+    def limit_copies(self, topic: Topic, now: float) -> None:
+        """A channel that prefers speed: its slot's other holders are told that they lack it."""
+        slot = topic.slot
+        copies = 0 if topic.record is not None else self._copies_of(topic.name)
+        topic.copies = copies if 0 < copies < len(slot.holders) else 0
+        if topic.copies and slot.lane is not None:
+            slot.seq += 1
+            op = TopicLimit(slot.number, slot.epoch, slot.seq, topic.name, topic.copies, topic.last)
+            self._lanes.stage(slot.lane, Staged(slot, op), now)
+
+    def _lane_of(self, topic: Topic) -> Lane | None:
+        return self._lanes.to(topic.slot.holders[: topic.copies])
 
     def close_topic(self, topic: Topic) -> None:
         """Drop a topic; who needs its last position again must have kept it."""
-        topic.log.clear(topic.log.last)
-        del self._core.topics[topic.name]
+        topic.slot.drop_topic(topic.name)
+        self._core.topics.pop(topic.name, None)
 
     def drop_if_untouched(self, topic: Topic) -> None:
         """A channel that was only listened to leaves nothing behind."""
         if topic.feed is None and topic.assigned <= topic.slot.floor and not len(topic.log):
             self.close_topic(topic)
 
-    def _forget_one(self) -> bool:
+    def _forget_one(self, now: float) -> bool:
         """Make room: forget a channel that nobody reads. Its slot remembers how far offsets went.
 
         A later topic of the slot begins above that floor, so that no position
@@ -192,12 +329,16 @@ class Homes:
         for name in list(islice(topics, _EVICTION_LOOK)):
             topic = topics.pop(name)
             topics[name] = topic  # looked at last when there is a next time
-            if topic.feed is None and topic.record is None and not self.forwarding.holds(topic):
+            is_idle = topic.feed is None and topic.record is None and topic.staged is None
+            if is_idle and not self.forwarding.holds(topic):
                 slot = topic.slot
-                if topic.assigned > slot.floor:
-                    slot.floor = topic.assigned
-                    slot.origin = Cursor(slot.epoch, slot.floor)
+                slot.raise_floor(topic.assigned)
+                self.trimmed += len(topic.log)
                 self.close_topic(topic)
+                if slot.lane is not None:
+                    slot.seq += 1
+                    op = TopicDrop(slot.number, slot.epoch, slot.seq, name, slot.floor)
+                    self._lanes.stage(slot.lane, Staged(slot, op), now)
                 return True
         return False
 
@@ -209,7 +350,7 @@ class Homes:
         if topic is None:
             answer = Fetched(message.request, message.topic, slot.origin, slot.lineage, ())
         else:
-            cursor = resume(topic.log, topic.last, topic.slot.lineage, message.cursor)
+            cursor = resume(topic.log, topic.last, topic.lineage, message.cursor)
             entries: list[Entry] = []
             size = 0
             for entry in topic.log.after(cursor.offset, self._core.limits.log_entries):
@@ -217,91 +358,6 @@ class Homes:
                 if entries and size > self._core.limits.batch_bytes:
                     break
                 entries.append(entry)
-            answer = Fetched(message.request, message.topic, cursor, slot.lineage, tuple(entries))
-        self._requests.respond(sender, answer, now, out)
-
-    # -- message ids ------------------------------------------------------------
-
-    def _known(self, slot: Slot, message: Append) -> Cursor | None:
-        """The position of an earlier append with the same message id, if remembered."""
-        if message.client_id:
-            if slot.client_ids is not None:
-                return slot.client_ids.get((message.topic, message.message_id))
-        elif slot.recent_ids is not None:
-            return slot.recent_ids.get(message.message_id)
-        return None
-
-    def _remember(self, slot: Slot, message: Append, cursor: Cursor, now: float) -> None:
-        if message.client_id:
-            self.remember_client(slot, ((message.topic, message.message_id), cursor), now)
-        else:
-            self.remember_recent(slot, (message.message_id, cursor), now)
-
-    def remember_client(self, slot: Slot, item: tuple[tuple[str, str], Cursor], now: float) -> None:
-        """Remember an id that the application chose (it is unique within its topic only)."""
-        window = slot.client_ids
-        if window is None:
-            window = slot.client_ids = Window(now)
-            self._watch(slot, now)
-        self._put(window.fresh, self._core.limits.client_ids, window, now)
-        window.put(*item)
-
-    def remember_recent(self, slot: Slot, item: tuple[str, Cursor], now: float) -> None:
-        """Remember an id that a node minted (unique by itself), for as long as it may retry."""
-        window = slot.recent_ids
-        if window is None:
-            window = slot.recent_ids = Window(now)
-            self._watch(slot, now)
-        self._put(window.fresh, self._core.limits.recent_ids, window, now)
-        window.put(*item)
-
-    def _put(
-        self,
-        fresh: int,
-        limit: int,
-        window: Window[str] | Window[tuple[str, str]],
-        now: float,
-    ) -> None:
-        """Make room in a window: its own bound, or where the node's is met a sixteenth of it."""
-        if fresh >= limit or (
-            self._remembered >= self._core.limits.remembered and fresh >= limit >> 4
-        ):
-            self._remembered -= window.turn(now)
-        self._remembered += 1
-
-    def _watch(self, slot: Slot, now: float) -> None:
-        self._windows[slot.number] = slot
-        self._turn_at = min(self._turn_at, now + TURN_SECONDS)
-
-    def watch_ids(self, slot: Slot, now: float) -> None:
-        """A slot that was mine before has come back, with its windows."""
-        if slot.client_ids is not None or slot.recent_ids is not None:
-            self._watch(slot, now)
-            for window in (slot.client_ids, slot.recent_ids):
-                self._remembered += 0 if window is None else len(window)
-
-    def forget_ids(self, slots: Iterable[Slot]) -> None:
-        """These slots are no longer mine."""
-        for slot in slots:
-            if self._windows.pop(slot.number, None) is not None:
-                for window in (slot.client_ids, slot.recent_ids):
-                    self._remembered -= 0 if window is None else len(window)
-
-    def next_deadline(self) -> float:
-        return self._turn_at
-
-    def handle_timer(self, now: float) -> None:
-        """Forget message ids that nobody can be retrying any more."""
-        if now < self._turn_at:
-            return
-        limits = self._core.limits
-        for slot in list(self._windows.values()):
-            if slot.client_ids and slot.client_ids.due(now, limits.client_id_seconds):
-                self._remembered -= slot.client_ids.turn(now)
-            if slot.recent_ids and slot.recent_ids.due(now, limits.recent_id_seconds):
-                self._remembered -= slot.recent_ids.turn(now)
-            slot.client_ids = slot.client_ids or None  # an empty window goes
-            slot.recent_ids = slot.recent_ids or None
-            if slot.client_ids is None and slot.recent_ids is None:
-                del self._windows[slot.number]
-        self._turn_at = now + TURN_SECONDS if self._windows else inf
+            lineage = topic.lineage
+            answer = Fetched(message.request, message.topic, cursor, lineage, tuple(entries))
+        self.requests.respond(sender, answer, now, out)

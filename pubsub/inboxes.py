@@ -13,7 +13,7 @@ from dht.effects import Send
 from pubsub.core import batches
 from pubsub.effects import Deliver, Reset
 from pubsub.feed import Feed, resume
-from pubsub.messages import Cursor, Entries, Entry, Join, Joined
+from pubsub.messages import Entries, Entry, Join, Joined
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -45,13 +45,13 @@ class Inboxes:
         """Committed entries, straight to the session's edge."""
         core = self._core
         if record.edge == core.me:
-            feed = topic.feed or self._attach(topic, record)
+            feed = topic.feed or self._attach(topic, record, out)
             feed.last = topic.last
             out.append(Deliver(feed, 0))
         elif record.edge in core.members:
             out.append(Send(record.edge, Entries(topic.name, 1, entries)))
 
-    def _attach(self, topic: Topic, record: SessionRecord) -> Feed:
+    def _attach(self, topic: Topic, record: SessionRecord, out: list[Effect]) -> Feed:
         """The node is the edge too: its feed of the inbox shares the log."""
         feed = self._core.inboxes.get(topic.name)
         if feed is None:
@@ -62,31 +62,32 @@ class Inboxes:
             feed.log.clear(feed.log.last)
             feed.log = topic.log
         feed.joined = feed.readers = True
-        feed.lineage = topic.slot.lineage
+        feed.lineage = topic.lineage
+        feed.last = topic.last
         topic.feed = feed
+        start = resume(topic.log, topic.last, topic.lineage, record.inbox)
+        if start is not record.inbox:
+            record.inbox = feed.origin = start
+            out.append(Reset(feed))
         return feed
 
     def push(self, topic: Topic, record: SessionRecord, out: list[Effect]) -> None:
-        """Send the edge everything that it has not consumed (again: it trims)."""
-        core = self._core
-        start = resume(topic.log, topic.last, topic.slot.lineage, record.inbox)
-        if start is not record.inbox:
-            record.inbox = start
-            if record.edge == core.me:
-                self._reset_local(self._attach(topic, record), start, out)
-            elif record.edge in core.members:
-                joined = Joined(topic.name, start, True, topic.slot.lineage)
-                out.append(Send(record.edge, joined))
-        entries = topic.log.after(start.offset, topic.log.last)
-        for batch in batches(entries, core.limits.batch_bytes):
-            self.deliver(topic, record, batch, out)
+        """Send the edge everything that it has not consumed (again: it trims).
 
-    def _reset_local(self, feed: Feed, cursor: Cursor, out: list[Effect]) -> None:
-        if not len(feed.log):
-            feed.log.clear(cursor.offset)
-            feed.last = cursor
-        feed.origin = cursor
-        out.append(Reset(feed))
+        A gap is told to every edge until one has consumed something after it:
+        the one that was told may have died before it told the client.
+        """
+        core = self._core
+        if record.edge != core.me and record.edge in core.members:
+            start = resume(topic.log, topic.last, topic.lineage, record.inbox)
+            if start is not record.inbox:
+                joined = Joined(topic.name, start, True, topic.lineage)
+                out.append(Send(record.edge, joined))
+            entries = topic.log.after(start.offset, len(topic.log))
+            for batch in batches(entries, core.limits.batch_bytes):
+                self.deliver(topic, record, batch, out)
+        elif record.edge == core.me and len(topic.log):
+            self.deliver(topic, record, (), out)
 
     def receive_join(
         self, sender: NodeId, message: Join, slot: Slot, now: float, out: list[Effect]
@@ -102,13 +103,14 @@ class Inboxes:
         """Where the inbox's log may have been lost the edge is told, and offsets start anew."""
         if slot.lineage <= record.inbox.epoch:
             return
-        record.inbox = slot.origin
-        if record.edge == self._core.me:
-            self._core.inboxes.pop(record.address, None)
-            self._reset_local(Feed(record.address, self._core.new_log(0)), record.inbox, out)
-        else:
-            joined = Joined(record.address, record.inbox, True, slot.lineage)
+        if record.edge != self._core.me:
+            joined = Joined(record.address, slot.origin, True, slot.lineage)
             out.append(Send(record.edge, joined))
+            return
+        self._core.inboxes.pop(record.address, None)
+        feed = Feed(record.address, self._core.new_log(slot.floor))
+        record.inbox = feed.last = feed.origin = slot.origin
+        out.append(Reset(feed))
 
     def drop(self, topic: Topic) -> None:
         """Everything in it was consumed, or the session is over."""

@@ -62,11 +62,18 @@ class Limits:
     # sessions
     release_seconds: float = 1.0  # how long a move waits for the old edge's cursors
     orphan_seconds: float = 60.0  # how long a record outlives its edge
+    cursors_seconds: float = 0.1  # how far replicas may be behind with cursors
     settle_seconds: float = 3.0  # after a lossy opening: edges re-register before "unknown" is said
 
-    # hand-off
-    handoff_bytes: int = 512 << 10  # one Handoff message
-    handoff_window: int = 2 << 20  # what one query is answered with
-    handoff_seconds: float = 3.0  # how long the old home may be silent
-    handoff_retry_seconds: float = 0.5
-    parted_seconds: float = 30.0  # how long an old home keeps what nobody asks for
+    # replication
+    staged_bytes: int = 64 << 20  # changes that are not committed yet; then appends are refused
+    lane_window: int = 8 << 20  # of one lane on its way; the rest waits here
+    batch_ops: int = 2_000  # one Replicate
+
+    # takeover
+    lossy_seconds: float = 60.0  # how long copies that are not proven dead are waited for
+    takeover_retry_seconds: float = 0.3
+    pull_bytes: int = 512 << 10  # one Pulled message
+    pull_window: int = 2 << 20  # what one Pull is answered with
+    pull_retry_seconds: float = 1.0
+    retire_seconds: float = 1.0  # between two questions whether a copy is needed still

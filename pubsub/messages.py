@@ -9,52 +9,47 @@ from __future__ import annotations
 
 import msgspec
 
-from dht.ids import NodeId
+from pubsub.slot_messages import SlotMessage
+from pubsub.values import Cursor, Entry, Record, Source
 
-
-class Cursor(msgspec.Struct, frozen=True, array_like=True, order=True, gc=False):
-    """The last entry that a reader has: `offset` as assigned in the reign `epoch`.
-
-    Offsets start at 1, so ``Cursor(epoch, 0)`` stands before the first entry.
-    """
-
-    epoch: int
-    offset: int
-
-
-class Source(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """Where an entry of a pattern's log comes from: a channel, and its position there."""
-
-    topic: str
-    epoch: int
-    offset: int
-
-
-class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One message in a topic's log. `payload` is the client-facing JSON object."""
-
-    epoch: int
-    offset: int
-    message_id: str
-    payload: bytes
-    at: float  # unix time, seconds: when a node accepted it from the publisher
-    hops: int  # links it crossed before its home assigned the offset
-    source: Source | None = None  # set in the log of a pattern
-
-
-class Record(msgspec.Struct, frozen=True, array_like=True):
-    """A session as its home knows it; outlives connections and edges.
-
-    `cursors` names every subscription (and the inbox, under the session's own
-    address) with the position up to which the client has been served.
-    `extra` is the edge's own: opaque to the home.
-    """
-
-    address: str
-    edge: NodeId
-    generation: int
-    cursors: tuple[tuple[str, Cursor], ...]
-    extra: bytes = b""
+__all__ = [
+    "Append",
+    "Appended",
+    "Consumed",
+    "Cursor",
+    "Entries",
+    "Entry",
+    "Failed",
+    "Fetch",
+    "Fetched",
+    "Forward",
+    "Forwarded",
+    "HighWater",
+    "Join",
+    "JoinRefused",
+    "Joined",
+    "Leave",
+    "PatternAll",
+    "PatternAsk",
+    "PatternHeld",
+    "PatternNews",
+    "PatternOpen",
+    "PatternOpened",
+    "PubSubMessage",
+    "Record",
+    "Release",
+    "Released",
+    "SessionAttach",
+    "SessionClose",
+    "SessionClosed",
+    "SessionDone",
+    "SessionMoved",
+    "SessionOpen",
+    "SessionPut",
+    "SessionUpdate",
+    "Source",
+    "Vacated",
+]
 
 
 # -- publishing ---------------------------------------------------------------
@@ -257,81 +252,6 @@ class Vacated(msgspec.Struct, frozen=True, array_like=True, tag=53):
     generation: int
 
 
-# -- hand-off -----------------------------------------------------------------
-
-
-class TopicState(msgspec.Struct, frozen=True, array_like=True):
-    """A topic's log as it moves between homes. `cursor` is the last position assigned."""
-
-    topic: str
-    cursor: Cursor
-    entries: tuple[Entry, ...]
-    seen: tuple[tuple[str, Cursor], ...]  # application-chosen message ids, oldest first
-    marks: tuple[tuple[str, Cursor], ...] = ()  # how far it has been forwarded, by pattern
-
-
-class SlotState(msgspec.Struct, frozen=True, array_like=True):
-    """What a home holds for one slot, or a part of it: parts count from 0, `final` ends them.
-
-    A large topic is spread over several parts, each with a run of its entries.
-    """
-
-    slot: int
-    epoch: int
-    lineage: int  # the oldest epoch whose offsets the logs here continue
-    floor: int  # topics that were forgotten had no offset above this
-    topics: tuple[TopicState, ...]
-    records: tuple[Record, ...]
-    recent: tuple[tuple[str, Cursor], ...] = ()  # message ids that nodes minted, oldest first
-    part: int = 0
-    final: bool = True
-
-
-class HandoffQuery(msgspec.Struct, frozen=True, array_like=True, tag=56):
-    """New home -> old home: these slots are mine now.
-
-    `heard` is what other nodes said of them: the epoch in which they last served them.
-    """
-
-    query: int  # answers name it
-    view: int
-    slots: tuple[int, ...]
-    heard: tuple[tuple[NodeId, int], ...] = ()
-
-
-class Handoff(msgspec.Struct, frozen=True, array_like=True, tag=50):
-    """Old home -> new home: slots that moved. `last` ends the answer to one query."""
-
-    query: int
-    view: int
-    slots: tuple[SlotState, ...]
-    last: bool
-
-
-class HandoffNone(msgspec.Struct, frozen=True, array_like=True, tag=58):
-    """Old home -> new home: `holder` (or b"") may have the last state of these slots, not I."""
-
-    query: int
-    view: int
-    slots: tuple[int, ...]
-    holder: NodeId
-    served: int  # the epoch in which I last served them; 0 if not of late
-    holds: bool  # I have the state of that epoch: the last, if `holder` has not served since
-
-
-class HandoffDone(msgspec.Struct, frozen=True, array_like=True, tag=57):
-    """New home -> old home: these slots are installed and open here; forget them."""
-
-    view: int
-    slots: tuple[int, ...]
-
-
-class HandoffOffer(msgspec.Struct, frozen=True, array_like=True, tag=59):
-    """Old home -> new home after a lost link: tell me which of these you have installed."""
-
-    slots: tuple[int, ...]
-
-
 # -- patterns -----------------------------------------------------------------
 
 
@@ -413,7 +333,6 @@ class Forwarded(msgspec.Struct, frozen=True, array_like=True, tag=93):
 TreeMessage = Join | Joined | JoinRefused | Leave | Entries | HighWater | Fetch | Fetched
 EdgeMessage = SessionOpen | SessionUpdate | SessionAttach | SessionClose | SessionPut | Consumed
 MoveMessage = Release | Released | Vacated | SessionMoved | SessionClosed | SessionDone
-HandoffMessage = HandoffQuery | Handoff | HandoffNone | HandoffDone | HandoffOffer
 PatternMessage = (
     PatternOpen
     | PatternOpened
@@ -431,6 +350,6 @@ PubSubMessage = (
     | TreeMessage
     | EdgeMessage
     | MoveMessage
-    | HandoffMessage
+    | SlotMessage
     | PatternMessage
 )

@@ -15,7 +15,7 @@ from dht.effects import Send
 from dht.ids import slot_of
 from pubsub.effects import ReleaseSession
 from pubsub.errors import Code
-from pubsub.messages import Failed, Release, Released, SessionAttach, SessionDone, SessionMoved
+from pubsub.messages import Failed, Release, Released, SessionAttach, SessionMoved
 
 if TYPE_CHECKING:
     from dht.effects import Effect
@@ -47,6 +47,7 @@ class Moves:
         self._registry = registry
         self._requests = requests
         self._moves: dict[str, _Move] = {}  # oldest first
+        self._settling: dict[str, tuple[int, int]] = {}  # generations that are not committed yet
 
     def receive_attach(
         self, sender: NodeId, message: SessionAttach, slot: Slot, now: float, out: list[Effect]
@@ -58,7 +59,11 @@ class Moves:
             self._requests.respond(sender, failed, now, out)
             return
         move = self._moves.get(record.address)
-        if move is not None:
+        if record.edge != sender and self._is_settling(slot, record):
+            # The edge that it names does not know yet: it could not let go.
+            failed = Failed(message.request, Code.UNAVAILABLE)
+            self._requests.respond(sender, failed, now, out)
+        elif move is not None:
             if move.edge == sender:
                 move.request = message.request  # a retry
             else:
@@ -66,14 +71,14 @@ class Moves:
                 self._requests.respond(sender, failed, now, out)
         elif record.edge == sender:
             # It is the edge: a retry whose answer was lost, or a client that came back to it.
-            self._answer(sender, message.request, record, now, out)
+            self._commit(slot, record, sender, message.request, now, out)
         elif record.edge in self._core.members:
             deadline = now + self._core.limits.release_seconds
             move = _Move(sender, message.request, record.generation, deadline)
             self._moves[record.address] = move
             self._release(record, out)
         else:
-            self._commit(record, sender, message.request, now, out)
+            self._move_to(slot, record, sender, message.request, now, out)
 
     def _release(self, record: SessionRecord, out: list[Effect]) -> None:
         if record.edge == self._core.me:
@@ -88,35 +93,66 @@ class Moves:
         record = slot.record(message.address)
         if record is None or not self._registry.writes(sender, message.generation, record):
             return
-        self._registry.consume(record, message.cursors)
+        self._registry.consume(record, message.cursors, now)
         if record.address in self._moves:
-            self._finish(record, now, out)
+            self._finish(slot, record, now, out)
         else:
-            self._registry.vacate(record, now)  # the move that asked for it came to nothing
+            self._registry.vacate(
+                slot, record, now, out
+            )  # the move that asked for it came to nothing
 
-    def _finish(self, record: SessionRecord, now: float, out: list[Effect]) -> None:
+    def _finish(self, slot: Slot, record: SessionRecord, now: float, out: list[Effect]) -> None:
         move = self._moves.pop(record.address)
-        self._commit(record, move.edge, move.request, now, out)
+        self._move_to(slot, record, move.edge, move.request, now, out)
 
-    def _commit(
-        self, record: SessionRecord, edge: NodeId, request: int, now: float, out: list[Effect]
+    def _move_to(
+        self,
+        slot: Slot,
+        record: SessionRecord,
+        edge: NodeId,
+        request: int,
+        now: float,
+        out: list[Effect],
     ) -> None:
         """The next generation, with its edge: from here on the old edge's writes are refused."""
         self._registry.rename_edge(record, edge)
         record.generation += 1
-        self._answer(edge, request, record, now, out)
+        self._commit(slot, record, edge, request, now, out)
 
-    def _answer(
-        self, edge: NodeId, request: int, record: SessionRecord, now: float, out: list[Effect]
+    def _commit(
+        self,
+        slot: Slot,
+        record: SessionRecord,
+        edge: NodeId,
+        request: int,
+        now: float,
+        out: list[Effect],
     ) -> None:
-        self._requests.respond(edge, SessionDone(request, record.to_wire()), now, out)
-        topic = self._core.topics.get(record.address)
-        if topic is not None and record.edge == edge:
-            self._registry.inboxes.push(topic, record, out)
+        """Tell the edge once the record is committed, and send it what is unread."""
+        generation = record.generation
+        self._settling[record.address] = (slot.epoch, generation)
+
+        def committed(now: float, out: list[Effect]) -> None:
+            del now
+            if self._settling.get(record.address) == (slot.epoch, generation):
+                del self._settling[record.address]
+            topic = self._core.topics.get(record.address)
+            if topic is not None and (record.edge, record.generation) == (edge, generation):
+                self._registry.inboxes.push(topic, record, out)
+
+        self._registry.commit(slot, record, (edge, request), now, out, committed)
+
+    def _is_settling(self, slot: Slot, record: SessionRecord) -> bool:
+        """Whether its generation is on its way: it is everywhere once a new reign has begun."""
+        return self._settling.get(record.address, (0, 0))[0] == slot.epoch
 
     def install_view(self, now: float, out: list[Effect]) -> None:
         """Moves of slots that went elsewhere are asked for there again; dead edges let go."""
         core = self._core
+        for address, (epoch, _) in list(self._settling.items()):
+            slot = core.slots.get(slot_of(address))
+            if slot is None or slot.epoch != epoch:
+                del self._settling[address]
         for address, move in list(self._moves.items()):
             slot = core.slots.get(slot_of(address))
             record = None if slot is None else slot.record(address)
@@ -124,8 +160,8 @@ class Moves:
                 del self._moves[address]
                 failed = Failed(move.request, Code.UNAVAILABLE)
                 self._requests.respond(move.edge, failed, now, out)
-            elif record.edge not in core.members:
-                self._finish(record, now, out)
+            elif slot is not None and record.edge not in core.members:
+                self._finish(slot, record, now, out)
 
     def link_opened(self, node: NodeId, out: list[Effect]) -> None:
         """A Release, or its answer, may have been lost with the old link."""
@@ -146,9 +182,9 @@ class Moves:
                 return
             slot = self._core.slots.get(slot_of(address))
             record = None if slot is None else slot.record(address)
-            if record is not None and record.generation == move.generation:
+            if slot and record is not None and record.generation == move.generation:
                 if record.edge != self._core.me:
                     out.append(Send(record.edge, SessionMoved(address, record.generation)))
-                self._finish(record, now, out)
+                self._finish(slot, record, now, out)
             else:
                 del self._moves[address]

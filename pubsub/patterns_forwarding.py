@@ -46,9 +46,13 @@ class _Flow:
 
 
 class Forwarding:
-    """The flows out of this node's open slots. `serve` takes what this node forwards to itself."""
+    """The flows out of this node's open slots.
+
+    `serve` takes what this node forwards to itself, `mark` notes how far a flow has got.
+    """
 
     serve: Callable[[NodeId, Forward, float, list[Effect]], None]
+    mark: Callable[[Topic, str, Cursor, float], None]
 
     def __init__(self, core: Core, patterns: Patterns) -> None:
         self._core = core
@@ -61,7 +65,7 @@ class Forwarding:
     @property
     def lag(self) -> int:
         """Entries that are committed and not acknowledged by their pattern's home."""
-        return sum(flow.topic.last.offset - flow.acked for flow in self._flows.values())
+        return sum(max(0, f.topic.last.offset - f.acked) for f in self._flows.values())
 
     # -- as the home appends --------------------------------------------------------------
 
@@ -81,20 +85,26 @@ class Forwarding:
         """Whether the log of `topic` must not be cut: it is being forwarded."""
         return any((topic.name, p) in self._flows for p in self._patterns.covering(topic))
 
+    def expect(self, topic: Topic, offset: int, now: float) -> None:
+        """An entry is about to be replicated: that it is to be forwarded goes ahead of it."""
+        for pattern in self._patterns.covering(topic):
+            if (topic.name, pattern) not in self._flows:
+                self._open(topic, pattern, offset - 1, now)
+
     def committed(self, topic: Topic, entry: Entry, now: float, out: list[Effect]) -> None:
         """An entry that readers may see: the patterns' homes get it too."""
         for pattern in self._patterns.covering(topic):
             flow = self._flows.get((topic.name, pattern))
             if flow is None:
-                flow = self._open(topic, pattern, entry.offset - 1)
+                flow = self._open(topic, pattern, entry.offset - 1, now)
+            if entry.offset <= flow.acked:
+                continue  # it was on its way before the pattern was
             flow.size += len(entry.payload)
             self._push(flow, now, out)
 
-    def _open(self, topic: Topic, pattern: str, acked: int) -> _Flow:
+    def _open(self, topic: Topic, pattern: str, acked: int, now: float) -> _Flow:
         flow = self._flows[topic.name, pattern] = _Flow(topic, pattern, acked)
-        if topic.marks is None:
-            topic.marks = {}
-        topic.marks[pattern] = Cursor(topic.slot.epoch, acked)
+        self.mark(topic, pattern, Cursor(topic.slot.epoch, acked), now)
         return flow
 
     # -- on its way ------------------------------------------------------------------------
@@ -113,7 +123,7 @@ class Forwarding:
             after = run[0].offset - 1
             if after < flow.sent:
                 return  # answered at once, here, and gone on from there
-            message = Forward(flow.pattern, topic.name, topic.slot.lineage, flow.acked, after, run)
+            message = Forward(flow.pattern, topic.name, topic.lineage, flow.acked, after, run)
             flow.sent = run[-1].offset
             if home == core.me:
                 self.serve(home, message, now, out)
@@ -135,8 +145,8 @@ class Forwarding:
         if flow is None:
             return
         if message.offset > flow.acked:
-            self._acknowledge(flow, min(message.offset, flow.topic.last.offset))
-            if flow.acked >= flow.topic.last.offset:
+            self._acknowledge(flow, min(message.offset, flow.topic.last.offset), now)
+            if flow.acked >= flow.topic.assigned:
                 self._end([flow])
                 return
         if message.missing and now - flow.restarted_at >= _RESTART_SECONDS:
@@ -144,15 +154,14 @@ class Forwarding:
             self._restart(flow)
         self._push(flow, now, out)
 
-    def _acknowledge(self, flow: _Flow, offset: int) -> None:
+    def _acknowledge(self, flow: _Flow, offset: int, now: float) -> None:
         topic = flow.topic
         gone = topic.log.after(flow.acked, offset - flow.acked)
         flow.size -= sum(len(entry.payload) for entry in gone)
         self.forwarded += offset - flow.acked
         flow.acked = offset
         flow.sent = max(flow.sent, offset)
-        if topic.marks is not None:
-            topic.marks[flow.pattern] = Cursor(topic.slot.epoch, offset)
+        self.mark(topic, flow.pattern, Cursor(topic.slot.epoch, offset), now)
 
     def _restart(self, flow: _Flow) -> None:
         self.repeated += 1
@@ -175,10 +184,10 @@ class Forwarding:
             for pattern, mark in list((topic.marks or {}).items()):
                 if pattern not in self._patterns.covering(topic):
                     continue
-                acked = mark.offset if mark.epoch >= topic.slot.lineage else topic.log.first - 1
+                acked = mark.offset if mark.epoch >= topic.lineage else topic.log.first - 1
                 acked = max(acked, topic.log.first - 1)
                 if acked < topic.last.offset:
-                    flow = self._open(topic, pattern, acked)
+                    flow = self._open(topic, pattern, acked, now)
                     flow.size = sum(
                         len(entry.payload) for entry in topic.log.after(acked, len(topic.log))
                     )

@@ -50,7 +50,7 @@ class PatternParts:
         self.news.home = self.home
         self.forwarding = Forwarding(core, self.active)
         self.receiving = Receiving(core, homes, self.active)
-        self.forwarding.serve = self.receive_forward
+        self.forwarding.serve, self.forwarding.mark = self.receive_forward, homes.mark
         self.receiving.answer = self.forwarding.receive_forwarded
         homes.patterns, homes.forwarding = self.active, self.forwarding
         homes.receiving = self.receiving

@@ -51,18 +51,22 @@ class Receiving:
         if not message.entries:
             self._respond(sender, Forwarded(pattern, message.topic, 0), now, out)
             return
-        topic = self._homes.open_topic(pattern, slot)
+        topic = self._homes.open_topic(pattern, slot, now)
         if topic is None:
             return  # no room: it comes again
         taken = self._last(topic, message, now)
         if message.after > taken:
-            missing = Forwarded(pattern, message.topic, taken, missing=True)
+            # What is not committed yet must not be acknowledged by the way.
+            known = taken if topic.staged is None else 0
+            missing = Forwarded(pattern, message.topic, known, missing=True)
             self._respond(sender, missing, now, out)
             return
         fresh = tuple(entry for entry in message.entries if entry.offset > taken)
         self.repeats += len(message.entries) - len(fresh)
         if fresh:
             self._take(topic, message, fresh, sender, now, out)
+        elif topic.staged is not None:
+            self._senders[pattern, message.topic] = sender  # the commit answers
         else:
             self._respond(sender, Forwarded(pattern, message.topic, taken), now, out)
 
@@ -108,15 +112,19 @@ class Receiving:
                 window.put(channel, Cursor(entry.epoch, entry.offset - 1))
                 return
 
-    def committed(self, topic: Topic, source: Source, now: float, out: list[Effect]) -> None:
-        """An entry of a pattern is on every copy: its channel's home need not keep it for us."""
+    def committed(
+        self, topic: Topic, entries: tuple[Entry, ...], now: float, out: list[Effect]
+    ) -> None:
+        """Entries of a pattern are on every copy: their channels' homes need not keep them."""
+        latest = {entry.source.topic: entry.source for entry in entries if entry.source is not None}
         window = self._taken.get(topic.name)
-        last = None if window is None else window.get(source.topic)
-        if last is None or last.offset <= source.offset:  # the end of a run
-            sender = self._senders.pop((topic.name, source.topic), None)
-            if sender is not None:
-                message = Forwarded(topic.name, source.topic, source.offset)
-                self._respond(sender, message, now, out)
+        for channel, source in latest.items():
+            last = None if window is None else window.get(channel)
+            if last is None or last.offset <= source.offset:  # the end of a run
+                sender = self._senders.pop((topic.name, channel), None)
+                if sender is not None:
+                    message = Forwarded(topic.name, channel, source.offset)
+                    self._respond(sender, message, now, out)
 
     def _respond(self, to: NodeId, message: Forwarded, now: float, out: list[Effect]) -> None:
         if to == self._core.me:

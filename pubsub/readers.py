@@ -66,8 +66,11 @@ class Readers:
             self._admit(feed, request, feed.last, out, gap=False)
             return
         start = resume(feed.log, feed.last, feed.lineage, cursor)
-        if start is cursor or feed.parent is None or cursor.epoch < feed.lineage:
+        is_root = feed.parent is None and feed.joined
+        if start is cursor or is_root or cursor.epoch < feed.lineage:
             self._admit(feed, request, start, out, gap=start is not cursor)
+        elif feed.parent is None:
+            self.tree.wait(feed, request, cursor)  # the slot's own log is on its way here
         elif cursor.offset >= feed.log.first:
             # Ahead of this node: what follows it will come.
             self._admit(feed, request, cursor, out, gap=False)

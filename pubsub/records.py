@@ -53,6 +53,12 @@ class SessionRecord:
         self.cursors: Cursors = ()  # without the inbox
         self.extra = extra
 
+    def copy(self) -> SessionRecord:
+        """A record of its own, as this one is now."""
+        twin = SessionRecord(self.address, self.edge, self.generation, self.inbox, self.extra)
+        twin.cursors = self.cursors
+        return twin
+
     def to_wire(self) -> Record:
         cursors = ((self.address, self.inbox), *self.cursors)
         return Record(self.address, self.edge, self.generation, cursors, self.extra)

@@ -27,6 +27,8 @@ from pubsub.messages import (
     Vacated,
 )
 from pubsub.records import SessionRecord
+from pubsub.slot_messages import CursorsPut, RecordDrop, RecordPut
+from pubsub.staging import Staged, StagedAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,21 +37,26 @@ if TYPE_CHECKING:
     from dht.ids import NodeId
     from pubsub.core import Core
     from pubsub.inboxes import Inboxes
+    from pubsub.lanes import Lane, Lanes
     from pubsub.requests import Requests
     from pubsub.slot import Slot
+    from pubsub.staging import Then
 
 
 class Registry:
     """The session records in this node's open slots."""
 
-    def __init__(self, core: Core, requests: Requests) -> None:
+    def __init__(self, core: Core, requests: Requests, lanes: Lanes) -> None:
         self._core = core
         self._requests = requests
+        self._lanes = lanes
         self.inboxes: Inboxes
         # Dicts for sets, because their order is the same in every run.
         self._away: dict[NodeId, dict[str, None]] = {}  # sessions whose edge is another node
         self._gone: dict[NodeId, None] = {}  # edges that are not in the view
         self._orphans: dict[str, float] = {}  # without an edge, until then; oldest first
+        self._behind: dict[str, None] = {}  # their cursors are further than the replicas know
+        self._catch_up_at = inf
         self.records = 0
 
     # -- requests of edges ----------------------------------------------------------
@@ -59,7 +66,6 @@ class Registry:
     ) -> None:
         """A new session. A retry finds its record there already."""
         record = slot.record(message.address)
-        answer: SessionDone | Failed
         if record is None:
             if self.records >= self._core.limits.records:
                 failed = Failed(message.request, Code.OVERLOADED)
@@ -68,47 +74,51 @@ class Registry:
             record = SessionRecord(message.address, sender, 1, slot.origin, message.extra)
             self.add(slot, record, now)
         if record.edge == sender and record.generation == 1:
-            answer = SessionDone(message.request, record.to_wire())
+            self.commit(slot, record, (sender, message.request), now, out)
         else:
-            answer = Failed(message.request, Code.MOVED)
-        self._requests.respond(sender, answer, now, out)
+            failed = Failed(message.request, Code.MOVED)
+            self._requests.respond(sender, failed, now, out)
 
     def receive_update(
         self, sender: NodeId, message: SessionUpdate, slot: Slot, now: float, out: list[Effect]
     ) -> None:
         """Subscriptions come and go; answered once the record has them."""
         record = slot.record(message.address)
-        answer: SessionDone | Failed
         if record is None:
-            answer = Failed(message.request, self.unknown(slot, now))
+            code = self.unknown(slot, now)
         elif not self.writes(sender, message.generation, record):
-            answer = Failed(message.request, Code.MOVED)
+            code = Code.MOVED
         elif len(record.cursors) + len(message.subscribe) > self._core.limits.subscriptions:
-            answer = Failed(message.request, Code.OVERLOADED)
+            code = Code.OVERLOADED
         else:
             record.subscribe(message.subscribe, message.unsubscribe, self._core.sharer)
-            answer = SessionDone(message.request, record.to_wire())
-        self._requests.respond(sender, answer, now, out)
+            self.commit(slot, record, (sender, message.request), now, out)
+            return
+        self._requests.respond(sender, Failed(message.request, code), now, out)
 
     def receive_close(
         self, sender: NodeId, message: SessionClose, slot: Slot, now: float, out: list[Effect]
     ) -> None:
         """The session is over, unless a newer edge has it."""
         record = slot.record(message.address)
+        closed = SessionClosed(message.request)
         if record is not None and record.generation <= message.generation:
-            self.close(slot, record)
-        self._requests.respond(sender, SessionClosed(message.request), now, out)
+            self.close(slot, record, (sender, closed), now, out)
+        elif slot.lane is not None and record is None:
+            # It may be closed here and not yet elsewhere: the answer comes after that.
+            self._stage_close(slot, slot.lane, message.address, (sender, closed), now)
+        else:
+            self._requests.respond(sender, closed, now, out)
 
     def receive_consumed(
         self, sender: NodeId, message: Consumed, slot: Slot, now: float, out: list[Effect]
     ) -> None:
         """The edge has served its client up to these cursors."""
-        del now
         record = slot.record(message.address)
         if record is None:
             return
         if self.writes(sender, message.generation, record):
-            self.consume(record, message.cursors)
+            self.consume(record, message.cursors, now)
         elif sender != self._core.me:
             out.append(Send(sender, SessionMoved(message.address, message.generation)))
 
@@ -118,12 +128,11 @@ class Registry:
         """An edge's own copy, after this home began without the old one's state."""
         copy = SessionRecord.from_wire(message.record, self._core.sharer)
         record = self.put(copy, slot, now, out)
-        answer: SessionDone | Failed
         if record is None:
-            answer = Failed(message.request, Code.MOVED)
+            failed = Failed(message.request, Code.MOVED)
+            self._requests.respond(sender, failed, now, out)
         else:
-            answer = SessionDone(message.request, record.to_wire())
-        self._requests.respond(sender, answer, now, out)
+            self.commit(slot, record, (sender, message.request), now, out)
 
     def put(
         self, copy: SessionRecord, slot: Slot, now: float, out: list[Effect]
@@ -139,17 +148,16 @@ class Registry:
             record.generation = copy.generation
         elif record.generation > copy.generation or record.edge != copy.edge:
             return None
-        self.consume(record, ((copy.address, copy.inbox), *copy.cursors))
+        self.consume(record, ((copy.address, copy.inbox), *copy.cursors), now)
         return record
 
     def receive_vacated(
         self, sender: NodeId, message: Vacated, slot: Slot, now: float, out: list[Effect]
     ) -> None:
         """The edge that the record names does not hold the session: it waits for another."""
-        del out
         record = slot.record(message.address)
         if record is not None and record.edge == sender:
-            self.vacate(record, now)
+            self.vacate(slot, record, now, out)
 
     # -- records ----------------------------------------------------------------------
 
@@ -163,10 +171,31 @@ class Registry:
 
     def add(self, slot: Slot, record: SessionRecord, now: float) -> None:
         """Put a record into its slot."""
-        if slot.records is None:
-            slot.records = {}
-        slot.records[record.address] = record
+        slot.put_record(record)
         self.index(record, now)
+
+    def commit(
+        self,
+        slot: Slot,
+        record: SessionRecord,
+        asked: tuple[NodeId, int] | None,
+        now: float,
+        out: list[Effect],
+        then: Then | None = None,
+    ) -> None:
+        """Replicate a record as it is now; then tell who asked (and by which request)."""
+        slot.seq += 1
+        wire = record.to_wire()
+        self._behind.pop(record.address, None)
+        answer = None if asked is None else (asked[0], SessionDone(asked[1], wire))
+        if slot.lane is None:
+            if answer is not None:
+                self._requests.respond(*answer, now, out)
+            if then is not None:
+                then(now, out)
+            return
+        op = RecordPut(slot.number, slot.epoch, slot.seq, wire)
+        self._lanes.stage(slot.lane, StagedAnswer(slot, op, self._requests, answer, then), now)
 
     def index(self, record: SessionRecord, now: float) -> None:
         """A record that is in its slot: find it again by its edge."""
@@ -176,16 +205,36 @@ class Registry:
             if record.edge not in self._core.members:
                 self._orphan(record.address, now)
 
-    def close(self, slot: Slot, record: SessionRecord) -> None:
+    def close(
+        self,
+        slot: Slot,
+        record: SessionRecord,
+        answer: tuple[NodeId, SessionClosed] | None,
+        now: float,
+        out: list[Effect],
+    ) -> None:
         """The record goes, and its inbox."""
-        if slot.records is None:
-            return
-        del slot.records[record.address]
-        slot.records = slot.records or None
+        slot.drop_record(record.address)
         self.forget((record,))
         topic = self._core.topics.get(record.address)
         if topic is not None:
             self.inboxes.drop(topic)
+        if slot.lane is not None:
+            self._stage_close(slot, slot.lane, record.address, answer, now)
+        elif answer is not None:
+            self._requests.respond(*answer, now, out)
+
+    def _stage_close(
+        self,
+        slot: Slot,
+        lane: Lane,
+        address: str,
+        answer: tuple[NodeId, SessionClosed] | None,
+        now: float,
+    ) -> None:
+        slot.seq += 1
+        op = RecordDrop(slot.number, slot.epoch, slot.seq, address)
+        self._lanes.stage(lane, StagedAnswer(slot, op, self._requests, answer), now)
 
     def forget(self, records: Iterable[SessionRecord]) -> None:
         """These records leave this home: no index is to name them."""
@@ -211,13 +260,21 @@ class Registry:
         if edge != self._core.me:
             self._away.setdefault(edge, {})[record.address] = None
 
-    def vacate(self, record: SessionRecord, now: float) -> None:
+    def vacate(self, slot: Slot, record: SessionRecord, now: float, out: list[Effect]) -> None:
         """Nobody holds the session: it waits for an edge, for a while."""
         self.rename_edge(record, b"")
         self._orphan(record.address, now)
+        self.commit(slot, record, None, now, out)
 
-    def consume(self, record: SessionRecord, cursors: tuple[tuple[str, Cursor], ...]) -> None:
-        """Move the record's cursors forward; a log that nobody needs any more goes."""
+    def consume(
+        self, record: SessionRecord, cursors: tuple[tuple[str, Cursor], ...], now: float
+    ) -> None:
+        """Move the record's cursors forward; a log that nobody needs any more goes.
+
+        The replicas hear of it a little later.
+        """
+        self._behind[record.address] = None
+        self._catch_up_at = min(self._catch_up_at, now + self._core.limits.cursors_seconds)
         for name, cursor in cursors:
             if name != record.address:
                 continue
@@ -251,10 +308,12 @@ class Registry:
         self._orphans.setdefault(address, now + self._core.limits.orphan_seconds)
 
     def next_deadline(self) -> float:
-        return next(iter(self._orphans.values()), inf)
+        return min(next(iter(self._orphans.values()), inf), self._catch_up_at)
 
-    def handle_timer(self, now: float) -> None:
-        """Sessions that nobody came back for are over."""
+    def handle_timer(self, now: float, out: list[Effect]) -> None:
+        """Replicas learn of cursors; sessions that nobody came back for are over."""
+        if now >= self._catch_up_at:
+            self.catch_up(now)
         while self._orphans:
             address, until = next(iter(self._orphans.items()))
             if until > now:
@@ -263,4 +322,22 @@ class Registry:
             slot = self._core.slots.get(slot_of(address))
             record = None if slot is None else slot.record(address)
             if slot is not None and record is not None and record.edge not in self._core.members:
-                self.close(slot, record)
+                self.close(slot, record, None, now, out)
+
+    def catch_up(self, now: float) -> None:
+        """Tell the replicas how far sessions have come."""
+        behind, self._behind = self._behind, {}
+        self._catch_up_at = inf
+        for address in behind:
+            number = slot_of(address)
+            slot = self._core.slots.get(number)
+            record = None if slot is None else slot.record(address)
+            if slot is None and self._core.home(number) == self._core.me:
+                self._behind[address] = None  # it is about to open again
+                self._catch_up_at = now + self._core.limits.cursors_seconds
+            if slot is None or record is None or slot.lane is None:
+                continue
+            slot.seq += 1
+            cursors = ((address, record.inbox), *record.cursors)
+            op = CursorsPut(slot.number, slot.epoch, slot.seq, address, cursors)
+            self._lanes.stage(slot.lane, Staged(slot, op), now)

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pubsub.timings import Timings
 
 
 @dataclass(frozen=True, slots=True)
@@ -10,7 +14,7 @@ class Statistics:
     """Counts, unless they say otherwise. Totals only grow."""
 
     slots: dict[str, int]
-    """Slots by role: ``home`` (open), ``opening``, ``parting`` (handed over, unconfirmed)."""
+    """Slots by role: ``home`` (open), ``replica``, ``opening``, ``parting`` (kept for others)."""
     topics: int
     """Topics with a log at this home; inboxes only while something in them is unread."""
     feeds: int
@@ -26,16 +30,22 @@ class Statistics:
     """Sessions that this node holds for homes elsewhere."""
     pending: int
     """Requests of this node without an answer."""
+    staged: int
+    """Changes that not all holders have acknowledged yet."""
+    commits: Timings
+    """How long changes took from their position to their commit."""
     takeovers: dict[str, int]
-    """Total of slots that were opened here, by outcome: handed_over, empty, lossy."""
-    abandoned: int
-    """Total of slots that no new home asked for in time."""
+    """Total of slots that were opened here, by outcome: fresh, taken_over, lossy."""
+    takeover_seconds: Timings
+    """How long slots took to open after the view that brought them."""
     gap_repairs: int
     """Total of holes after which entries were asked for again."""
     gaps_reported: int
     """Total of resets that readers here were told of."""
     refused: int
     """Total of appends refused for want of memory."""
+    trimmed: int
+    """Total of entries that were given up early for want of memory."""
     patterns: int
     """Patterns that are active in the cluster, as this node knows."""
     forwarded: int

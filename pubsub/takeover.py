@@ -1,17 +1,21 @@
 """What a change of the view means for the slots of this node.
 
-One order for every change: stop serving what is lost, ask for or open what is
-gained, then let trees, sessions and requests find their places in the new
-view, and last let what waited for an opened slot go on.
+One order for every change: stop serving what is lost, fence what others are
+home to now, begin to take over what is gained, then let trees, sessions and
+requests find their places in the new view, and last let what waited for an
+opened slot go on.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pubsub.giving import Giving
-from pubsub.messages import Append
-from pubsub.taking import Taking
+from dht.view import MemberState
+from pubsub.messages import Append, Cursor
+from pubsub.openings import Openings
+from pubsub.pulls import Pulls
+from pubsub.sealing import Sealing
+from pubsub.slot import is_inbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,11 +27,13 @@ if TYPE_CHECKING:
     from pubsub.core import Core
     from pubsub.edge import Edge
     from pubsub.homes import Homes
+    from pubsub.lanes import Lanes
     from pubsub.moves import Moves
     from pubsub.patterns_parts import PatternParts
     from pubsub.registry import Registry
     from pubsub.requests import HomeMessage, Requests
     from pubsub.slot import Slot, Topic
+    from pubsub.transfer import Unpacker
     from pubsub.tree import Tree
 
 
@@ -37,94 +43,181 @@ class Takeover:
     serve: Callable[[NodeId, HomeMessage, float, list[Effect]], None]
     refuse: Callable[[NodeId, HomeMessage, float, list[Effect]], None]
 
-    def __init__(self, core: Core, homes: Homes, registry: Registry) -> None:
+    def __init__(self, core: Core, homes: Homes, registry: Registry, lanes: Lanes) -> None:
         self._core = core
         self._homes = homes
         self._registry = registry
+        self._lanes = lanes
         self.tree: Tree
         self.edge: Edge
         self.moves: Moves
         self.requests: Requests
         self.patterns: PatternParts
-        self.giving = Giving(core)
-        self.taking = Taking(core, self.giving, homes, registry)
-        self.taking.opened = self._opened
+        self.pulls = Pulls(core)
+        self.sealing = Sealing(core, homes.ids, self.pulls)
+        self.openings = Openings(core, self.sealing, self.pulls)
+        self.sealing.part = self._part
+        self.openings.opened = self._opened
+        self.pulls.on_pulled, self.pulls.on_missing = self._pulled, self._missing
+        lanes.on_fenced = self._fenced
         self._queues: dict[int, list[tuple[NodeId, HomeMessage]]] = {}  # requests for opening slots
         self._queued = 0
         self._queued_bytes = 0
 
+    # -- views ----------------------------------------------------------------------
+
     def install_view(self, view: View, placement: Placement, now: float, out: list[Effect]) -> None:
         """`view` is the ring's present one; a view that is not newer changes nothing."""
         core = self._core
-        old_view, old_placement = core.view, core.placement
-        if old_view is not None and old_view.ring != view.ring:
+        old_view = core.view
+        if old_view is not None and old_view.ring not in {view.ring, view.former}:
             self._change_ring(now, out)
-            old_view = old_placement = None
+            old_view = None
         elif old_view is not None and view.number <= old_view.number:
             return
-        core.view, core.placement, core.members = view, placement, view.by_id
-        mine = set(placement.slots_of(core.me))
-        self._part([number for number in core.slots if number not in mine], now)
-        strangers = [number for number in self._queues if number not in mine]
-        self.taking.give_up([n for n in list(self.taking) if n not in mine], now)
-        gained = [n for n in sorted(mine) if n not in core.slots and n not in self.taking]
+        self.sealing.leave_view()
+        core.install(view, placement)
+        mine = placement.slots_of(core.me)
+        kept: set[int] = set()
+        for number in mine:
+            slot, holders = core.slots.get(number), core.holders(number)
+            if slot is not None and slot.holders == holders and not slot.fenced:
+                kept.add(number)
+        self._part([number for number in core.slots if number not in kept], now, out)
+        self.pulls.install_view()
+        self.sealing.install_view(now)
+        self.openings.install_view(_gone(old_view, view))
+        gained = [number for number in mine if number not in kept]
+        # What was on its way starts over: somebody may have been sealed for a view in between.
+        since = self.openings.give_up()
         self.patterns.install_view(old_view, now, out)
-        slots, topics = self.taking.install_view(gained, old_view, old_placement, now, out)
+        opened: list[Slot] = []
+        if _is_fresh(old_view, view) and not core.copies:
+            held = placement.slots_held_by(core.me)
+            opened = self.openings.begin_fresh(held)
+        else:
+            self.openings.begin(gained, now, since)
         self.tree.install_view(now, out)
         self._registry.install_view(now, out)
         self.moves.install_view(now, out)
-        self.edge.install_view(old_view, old_placement, now, out)
-        self._opened(slots, topics, now, out)
-        for number in strangers:
+        self._opened(opened, now, out)
+        self.openings.proceed(list(self.openings), now, out)
+        for number in [number for number in self._queues if number not in self.openings]:
             for sender, message in self._unqueue(number):
                 self.refuse(sender, message, now, out)
+        self._lanes.install_view()
         self.requests.install_view(now, out)
         self.patterns.forwarding.resume(None, now, out)
-        self.giving.install_view(now, out)
 
     def _change_ring(self, now: float, out: list[Effect]) -> None:
         """Another ring: nothing that was known means anything in it."""
+        self._part(list(self._core.slots), now, out)
         self._core.view = self._core.placement = None
-        self._part(list(self._core.slots), now)
-        self.taking.give_up(list(self.taking), now)
+        self.openings.give_up()
+        self.sealing.change_ring()
         self.edge.change_ring(out)
         self.tree.change_ring()
 
-    def _part(self, numbers: list[int], now: float) -> None:
-        """Stop serving these slots; what they held is frozen for the new homes."""
+    def _fenced(self, slots: list[Slot], now: float, out: list[Effect]) -> None:
+        """Holders have refused changes: there was another home since, or is about to be one.
+
+        If this node is home in a view that is later than the reign, it begins
+        another; else the view that names the other one is on its way.
+        """
+        numbers = [slot.number for slot in slots]
+        again = [slot.number for slot in slots if slot.epoch < self._core.view_number]
+        self._part(numbers, now, out)
+        self.openings.begin(again, now)
+        self.openings.proceed(again, now, out)
+
+    # -- serving no more --------------------------------------------------------------
+
+    def _part(self, numbers: list[int], now: float, out: list[Effect]) -> None:
+        """Stop serving these slots. What was not committed stays in the copies, unseen."""
         if not numbers:
             return
         core = self._core
         slots = {number: core.slots.pop(number) for number in numbers}
-        topics = [topic for topic in core.topics.values() if topic.slot.number in slots]
+        topics = [topic for slot in slots.values() for topic in (slot.topics or {}).values()]
         for topic in topics:
             del core.topics[topic.name]
-        self._homes.forget_ids(slots.values())
         for slot in slots.values():
+            slot.fenced = True
             self._registry.forget((slot.records or {}).values())
         self.tree.topics_parted(topics)
         self.edge.slots_parted(slots.values(), topics)
         self.patterns.topics_parted(topics)
-        self.giving.keep(slots.values(), topics, now)
+        for item in self._lanes.withdraw(slots):
+            item.fail(now, out)
+        for topic in topics:
+            for staged in (topic.staged or {}).values():
+                topic.log.append(staged.entry)
+                topic.last = staged.cursor
+            topic.staged = None
+            if not len(topic.log) and topic.assigned <= topic.slot.floor:
+                topic.slot.drop_topic(topic.name)  # it was only listened to
+        for slot in slots.values():
+            slot.lane = None
 
-    def _opened(
-        self, slots: list[Slot], topics: list[Topic], now: float, out: list[Effect]
-    ) -> None:
-        """These slots of mine serve now: everybody who waits for them goes on."""
+    # -- serving ----------------------------------------------------------------------
+
+    def _opened(self, slots: list[Slot], now: float, out: list[Effect]) -> None:
+        """These slots of mine serve from now on: everybody who waits for them goes on."""
+        core = self._core
+        topics: list[Topic] = []
+        for slot in slots:
+            self._open(slot, now, topics)
         self.edge.slots_opened(slots, now, out)
         self.tree.slots_opened({slot.number for slot in slots}, now, out)
         self._registry.inboxes.slots_opened(topics, out)
         self.patterns.forwarding.topics_opened(topics, now, out)
+        for topic in topics:
+            if topic.record is None and core.topics.get(topic.name) is topic:
+                self._homes.limit_copies(topic, now)
         for slot in slots:
             for sender, message in self._unqueue(slot.number):
                 self.serve(sender, message, now, out)
+
+    def _open(self, slot: Slot, now: float, topics: list[Topic]) -> None:
+        core = self._core
+        core.slots[slot.number] = slot
+        slot.fenced = False
+        slot.lane = self._lanes.to(slot.holders)
+        slot.origin = Cursor(slot.epoch, slot.floor)
+        for record in (slot.records or {}).values():
+            self._registry.index(record, now)
+        for topic in list((slot.topics or {}).values()):
+            topic.record = slot.record(topic.name)
+            topic.assigned = topic.last.offset
+            if topic.record is None and is_inbox(topic.name):
+                slot.drop_topic(topic.name)
+            else:
+                core.topics[topic.name] = topic
+                topics.append(topic)
+
+    def _pulled(self, sender: NodeId, whole: list[Unpacker], now: float, out: list[Effect]) -> None:
+        """Copies have come."""
+        mine = [
+            unpacker.slot.number
+            for unpacker in whole
+            if not self.sealing.pulled(sender, unpacker, now, out)
+            and self.openings.pulled(sender, unpacker, now)
+        ]
+        self.openings.proceed(mine, now, out)
+
+    def _missing(self, sender: NodeId, numbers: list[int], now: float, out: list[Effect]) -> None:
+        self.sealing.missing(sender, numbers)
+        self.openings.missing(sender, numbers)
+        self.openings.proceed((), now, out)
+
+    # -- requests that wait -------------------------------------------------------------
 
     def queue(self, number: int, sender: NodeId, message: HomeMessage) -> bool:
         """Keep a request until its slot opens; False if it is not about to, or too many wait."""
         limits = self._core.limits
         size = len(message.payload) if type(message) is Append else 0
         if (
-            number not in self.taking
+            number not in self.openings
             or self._queued >= limits.queued
             or self._queued_bytes + size > limits.queued_bytes
         ):
@@ -141,13 +234,48 @@ class Takeover:
             self._queued_bytes -= len(message.payload) if type(message) is Append else 0
         return waiting
 
+    # -- leaving, links, time -------------------------------------------------------------
+
     def drained(self) -> bool:
-        """Whether this node is home to nothing, and nobody waits for what it was home to."""
-        return not (self._core.slots or len(self.taking) or len(self.giving))
+        """Whether this node is home to nothing, and nobody needs what it holds."""
+        return not (self._core.slots or len(self.openings) or self._core.copies)
+
+    def link_opened(self, node: NodeId, now: float, out: list[Effect]) -> None:
+        self.pulls.link_opened(node, now)
+        self.openings.link_opened(node, now, out)
+        self.pulls.post(now, out)
+
+    def died(self, node: NodeId, incarnation: int, now: float, out: list[Effect]) -> None:
+        """That process has ended."""
+        self.openings.died(node, incarnation)
+        self.openings.handle_timer(now, out)
 
     def next_deadline(self) -> float:
-        return min(self.giving.next_deadline(), self.taking.next_deadline())
+        return min(
+            self.openings.next_deadline(),
+            self.sealing.next_deadline(),
+            self.pulls.next_deadline(),
+        )
 
     def handle_timer(self, now: float, out: list[Effect]) -> None:
-        self.giving.handle_timer(now)
-        self.taking.handle_timer(now, out)
+        self.openings.handle_timer(now, out)
+        self.sealing.handle_timer(now, out)
+        self.pulls.post(now, out)
+
+
+def _is_fresh(old_view: View | None, view: View) -> bool:
+    """Whether nobody can have been home before: the ring has just begun."""
+    if old_view is None:
+        return view.number <= 1
+    return all(member.state is MemberState.JOINING for member in old_view.members)
+
+
+def _gone(old_view: View | None, view: View) -> list[tuple[NodeId, int, str]]:
+    """Processes that the new view does not list any more, with their addresses."""
+    if old_view is None:
+        return []
+    return [
+        (member.id, member.incarnation, member.peer)
+        for member in old_view.members
+        if (new := view.get(member.id)) is None or new.incarnation != member.incarnation
+    ]

@@ -9,39 +9,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pubsub.messages import Cursor, Record, SlotState, TopicState
 from pubsub.records import SessionRecord
 from pubsub.slot import Slot, Topic
+from pubsub.slot_messages import SlotState, TopicState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dht.ids import NodeId
     from pubsub.core import Core
-    from pubsub.messages import Entry
+    from pubsub.messages import Cursor, Entry, Record
 
 _IDS = 1_000  # message ids of one topic in one piece
 _ITEM = 48  # bytes of an item besides its strings and payload, roughly
 SLOT_BYTES = 64  # bytes of an empty slot's state, roughly
-
-
-class Parted:
-    """A slot that this node was home to, frozen until its new home has it."""
-
-    __slots__ = ("given_to", "heir", "parted_at", "slot", "topics")
-
-    def __init__(self, slot: Slot, topics: list[Topic], heir: NodeId, now: float) -> None:
-        """`heir`: the home that the view named when this node parted with the slot."""
-        self.slot = slot
-        self.topics = topics
-        self.parted_at = now
-        self.heir = heir
-        self.given_to: NodeId | None = None
-
-    def release(self) -> None:
-        """Its logs no longer count."""
-        for topic in self.topics:
-            topic.log.clear(topic.log.last)
 
 
 class _Packer:
@@ -64,7 +44,7 @@ class _Packer:
         slot = self._slot
         state = SlotState(
             slot.number,
-            slot.epoch,
+            slot.seq,
             slot.lineage,
             slot.floor,
             tuple(self._topics),
@@ -90,7 +70,7 @@ class _Packer:
         self._size += size
 
     def add_topic(self, topic: Topic) -> Iterator[tuple[SlotState, int]]:
-        fixed = _ITEM + len(topic.name)
+        fixed = _ITEM + len(topic.name) + _ITEM * len(topic.marks or ())
         entries: list[Entry] = []
         for entry in topic.log.after(0, len(topic.log)):
             size = _ITEM + len(entry.payload) + len(entry.message_id)
@@ -98,13 +78,13 @@ class _Packer:
                 size += fixed
             if self._full(size):
                 if entries:
-                    self._topics.append(_state_of(topic, entries))
+                    self._topics.append(_state(topic, entries))
                     entries = []
                     size += fixed
                 yield self.cut(final=False)
             entries.append(entry)
             self._size += size
-        self._topics.append(_state_of(topic, entries))
+        self._topics.append(_state(topic, entries))
 
     def add_ids(self, name: str, ids: list[tuple[str, Cursor]]) -> Iterator[tuple[SlotState, int]]:
         for start in range(0, len(ids), _IDS):
@@ -123,19 +103,19 @@ class _Packer:
         self._size += size
 
 
-def _state_of(topic: Topic, entries: list[Entry]) -> TopicState:
-    marks = tuple(topic.marks.items()) if topic.marks else ()
-    return TopicState(topic.name, topic.last, tuple(entries), (), marks)
+def _state(topic: Topic, entries: list[Entry]) -> TopicState:
+    marks = tuple((topic.marks or {}).items())
+    run = tuple(entries)
+    return TopicState(topic.name, topic.last, run, (), marks, topic.copies, topic.begun)
 
 
-def pack(parted: Parted, limit: int) -> Iterator[tuple[SlotState, int]]:
+def pack(slot: Slot, limit: int) -> Iterator[tuple[SlotState, int]]:
     """The parts of a slot, each with its size in bytes (roughly), the last one final."""
-    slot = parted.slot
     packer = _Packer(slot, limit)
     for record in (slot.records or {}).values():
         yield from packer.add_record(record)
-    for topic in parted.topics:
-        if len(topic.log):  # one that was only listened to leaves nothing behind
+    for topic in (slot.topics or {}).values():
+        if len(topic.log) or topic.copies:  # one that was only listened to leaves nothing behind
             yield from packer.add_topic(topic)
     seen: dict[str, list[tuple[str, Cursor]]] = {}
     for (name, message_id), cursor in slot.client_ids.items() if slot.client_ids else ():
@@ -148,36 +128,37 @@ def pack(parted: Parted, limit: int) -> Iterator[tuple[SlotState, int]]:
 
 
 class Unpacker:
-    """Gathers the parts of one slot; topics and records are ready to be put in place."""
+    """Gathers the parts of one slot, until it is whole."""
 
-    __slots__ = ("_core", "_next", "recent", "records", "seen", "slot", "topics")
+    __slots__ = ("_core", "_next", "_number", "recent", "seen", "slot")
 
-    def __init__(self, core: Core, slot: Slot) -> None:
-        """`slot` is not open yet: nobody sees what is gathered for it."""
+    def __init__(self, core: Core, number: int) -> None:
         self._core = core
-        self.slot = slot
-        self.topics: dict[str, Topic] = {}
-        self.clear()
+        self._number = number
+        self.slot = Slot(number, 0, 0)
+        self._next = 0
+        self.seen: list[tuple[tuple[str, str], Cursor]] = []
+        self.recent: list[tuple[str, Cursor]] = []
 
     def clear(self) -> None:
         """Forget what has come: the sender starts over, or will not go on."""
-        for topic in self.topics.values():
-            topic.log.clear(topic.log.last)
+        self.slot.release()
+        self.slot = Slot(self._number, 0, 0)
         self._next = 0
-        self.topics = {}
-        self.records: list[SessionRecord] = []
-        self.seen: list[tuple[tuple[str, str], Cursor]] = []
-        self.recent: list[tuple[str, Cursor]] = []
+        self.seen = []
+        self.recent = []
 
     def take(self, state: SlotState) -> bool:
         """One part; False if it is out of order."""
         if state.part == 0:
             self.clear()
+            self.slot.lineage, self.slot.floor = state.lineage, state.floor
+            self.slot.seq = state.seq
         if state.part != self._next:
             return False
         self._next += 1
         for record in state.records:
-            self.records.append(SessionRecord.from_wire(record, self._core.sharer))
+            self.slot.put_record(SessionRecord.from_wire(record, self._core.sharer))
         for topic in state.topics:
             self._take_topic(topic)
         self.recent.extend(state.recent)
@@ -185,12 +166,15 @@ class Unpacker:
 
     def _take_topic(self, state: TopicState) -> None:
         self.seen.extend(((state.topic, name), cursor) for name, cursor in state.seen)
-        if not state.entries:
+        if not state.entries and not state.copies:
             return
-        topic = self.topics.get(state.topic)
+        topic = self.slot.topic(state.topic)
         if topic is None:
-            log = self._core.new_log(state.entries[0].offset - 1)
-            topic = self.topics[state.topic] = Topic(state.topic, self.slot, log, state.cursor)
-        topic.marks = dict(state.marks) or None
+            before = state.entries[0].offset - 1 if state.entries else state.cursor.offset
+            topic = Topic(state.topic, self.slot, self._core.new_log(before), state.cursor)
+            topic.record = self.slot.record(state.topic)  # records come first
+            topic.marks = dict(state.marks) or None
+            topic.copies, topic.begun = state.copies, state.lineage
+            self.slot.put_topic(topic)
         for entry in state.entries:
             topic.log.append(entry)

@@ -101,8 +101,7 @@ class Tree:
         self._joining[feed.topic] = feed
 
     def _retry(self, feed: Feed, at: float) -> None:
-        feed.retry_at = at
-        self._retry_at = min(self._retry_at, at)
+        feed.retry_at, self._retry_at = at, min(self._retry_at, at)
 
     def _set_joined(self, feed: Feed, now: float, out: list[Effect]) -> None:
         """Entries flow: answer everybody who waits."""
@@ -167,7 +166,6 @@ class Tree:
         return Joined(feed.topic, cursor, gap, feed.lineage, feed.depth + 1)
 
     def receive_leave(self, sender: NodeId, message: Leave, now: float, out: list[Effect]) -> None:
-        """A child goes."""
         del now
         feed = self._core.feeds.get(message.topic)
         if feed is not None:
@@ -260,7 +258,7 @@ class Tree:
 
         False, and nothing done, if there are too many topics.
         """
-        topic = self._homes.open_topic(feed.topic, slot)
+        topic = self._homes.open_topic(feed.topic, slot, now)
         if topic is None:
             return False
         if is_pattern(feed.topic):
@@ -268,10 +266,10 @@ class Tree:
         before = feed.last
         start = topic.last
         if feed.lineage:
-            start = resume(topic.log, topic.last, slot.lineage, before)
+            start = resume(topic.log, topic.last, topic.lineage, before)
         feed.log.clear(feed.log.last)
         feed.log, feed.last, topic.feed = topic.log, topic.last, feed
-        known, feed.lineage, feed.depth = feed.lineage, slot.lineage, 0
+        known, feed.lineage, feed.depth = feed.lineage, topic.lineage, 0
         if start is not before:
             feed.origin = start
             if known:

@@ -44,19 +44,23 @@ class History:
     def __init__(self, seed: int, *, kills: bool, limits: Limits | None = None) -> None:
         draw = Random(seed)
         self.kills = kills
-        self.sim = Simulation(seed, flat_limit=draw.choice([0, 0, 32]), limits=limits)
+        flat_limit = draw.choice([0, 0, 32])
+        self.topics = [f"/chat/{index}" for index in range(draw.randint(1, 5))]
+        addresses = [f"t{index % 4}.{index:020d}" for index in range(8)]
+        self.sim = Simulation(
+            seed, flat_limit=flat_limit, limits=limits, names=[*self.topics, *addresses]
+        )
         self.rng = self.sim.rng
         self.next_index = draw.randint(3, 14)
         self.room = self.next_index + ROOM
         self.sim.start(self.next_index, room=self.room)
         self.sim.drop = self.drop
         self.lossy = draw.choice([0.0, 0.0, 0.02])
-        self.topics = [f"/chat/{index}" for index in range(draw.randint(1, 5))]
         self.sessions: list[Session] = []
         self.leaving: list[SimNode] = []
         self.published = 0
-        for index in range(8):
-            self.sessions.append(self.any_active().open(f"t{index % 4}.{index:020d}"))
+        for address in addresses:
+            self.sessions.append(self.any_active().open(address))
         self.sim.run(0.3)
 
     def drop(self, sender: NodeId, to: NodeId, message: Any) -> bool:

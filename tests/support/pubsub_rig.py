@@ -188,7 +188,9 @@ class Rig:
 
     def carry(self) -> None:
         """Deliver everything that was sent, and what that leads to."""
-        while self.sent:
+        while self.sent or self.flush():
+            if not self.sent:
+                continue
             sender, to, message = self.sent.popleft()
             self.log.append((sender, to, message))
             assert sender != to
@@ -197,6 +199,17 @@ class Rig:
             elif to in self.by_id and to not in self.dead:
                 node = self.by_id[to]
                 node.do(node.engine.receive(sender, message, self.now))
+
+    def flush(self) -> bool:
+        """The turn is over for everybody; whether anything came of it."""
+        unflushed = [
+            node
+            for node in self.by_id.values()
+            if node.id not in self.dead and node.engine.unflushed
+        ]
+        for node in unflushed:
+            node.do(node.engine.flush(self.now))
+        return bool(unflushed)
 
     def let_go(self) -> None:
         """Deliver what was held back."""

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from dht.effects import Send
-from dht.ids import to_id
+from dht.effects import Dial, Send
+from dht.ids import slot_of, to_id
 from dht.placement import Placement
 from dht.view import Member, MemberState, View
 from pubsub.effects import Answer, Deliver, ReleaseSession, Reset, SessionLost
@@ -44,6 +44,28 @@ def make_member(index: int, count: int, rng: Random, state: MemberState) -> Memb
 
 def make_view(number: int, members: Iterable[Member]) -> View:
     return View(number, b"simulated ring!!", tuple(sorted(members, key=lambda m: m.id)))
+
+
+class FewSlots(Placement):
+    """A placement in a world of few slots: the others have no home and cost nothing."""
+
+    __slots__ = ("_few",)
+
+    def __init__(self, view: View, flat_limit: int, few: frozenset[int]) -> None:
+        super().__init__(view, flat_limit)
+        self._few = few
+
+    def slots_of(self, node: NodeId) -> tuple[int, ...]:
+        return tuple(slot for slot in super().slots_of(node) if slot in self._few)
+
+    def slots_held_by(self, node: NodeId) -> list[int]:
+        return [slot for slot in self._few if self._ids and node in self.holders(slot)]
+
+    def _all_slots(self) -> dict[NodeId, tuple[int, ...]]:
+        slots: dict[NodeId, list[int]] = defaultdict(list)
+        for slot in sorted(self._few) if self._ids else ():
+            slots[self.home(slot)].append(slot)
+        return {node: tuple(owned) for node, owned in slots.items()}
 
 
 @dataclass
@@ -121,6 +143,7 @@ class SimNode:
         self.id = member.id
         self.engine = PubSubEngine(member.id, sim.limits)
         self.alive = True
+        self.flushing = False
         self.readers: dict[str, list[Reader]] = defaultdict(list)
         self.sessions: dict[str, Session] = {}
         self.answers: dict[int, Callable[[Any], None]] = {}
@@ -132,11 +155,24 @@ class SimNode:
         """Perform effects in order, then see when the engine wants to be woken."""
         for effect in effects:
             self.perform(effect)
+        if self.engine.unflushed and not self.flushing:
+            self.flushing = True
+            self.sim.after(self.sim.rng.choice([0.0, 0.0005]), self.end_turn)
         self.arm()
+
+    def end_turn(self) -> None:
+        """The turn of the loop is over."""
+        self.flushing = False
+        if self.alive:
+            self.call(self.engine.flush(self.sim.now))
 
     def arm(self) -> None:
         due = self.engine.next_deadline()
-        if due is not None and (self.timer is None or due < self.timer):
+        if (
+            due is not None
+            and not self.engine.unflushed
+            and (self.timer is None or due < self.timer)
+        ):
             self.timer = due
             self.sim.at(max(due, self.sim.now), self.wake, due)
 
@@ -149,6 +185,8 @@ class SimNode:
         match effect:
             case Send(to=to, message=message):
                 self.sim.send(self, to, message)
+            case Dial(address=address):
+                self.sim.after(0.01, self.sim.dialled, self, address)
             case Answer(request=request, result=result):
                 assert request not in self.answered, "answered twice"
                 self.answered.add(request)
@@ -201,7 +239,8 @@ class SimNode:
         session = self.sessions.get(feed.topic)
         if session is not None and session.node is self:
             session.breaks.add(len(session.seen))
-            session.cursor = feed.origin
+            # A gap may be told again by the next edge: the client has gone on since.
+            session.cursor = max(session.cursor, feed.origin)
 
     def release(self, address: str, generation: int) -> None:
         session = self.sessions.pop(address, None)
@@ -296,9 +335,6 @@ class SimNode:
         # The client acknowledges what it has: it never goes back.
         session.cursor = max(session.cursor, recorded)
         self.sessions[session.address] = session
-        feed = self.engine.feed(session.address)
-        if feed is not None:
-            self.serve(session, feed)
 
 
 class Simulation:
@@ -311,12 +347,15 @@ class Simulation:
         flat_limit: int = 32,
         limits: Limits | None = None,
         latency: tuple[float, float] = (0.0002, 0.003),
+        names: Iterable[str] = (),
     ) -> None:
+        """`names`: topics and addresses of the world; without any it has all slots."""
         self.seed = seed
         self.rng = Random(seed)
         self.flat_limit = flat_limit
         self.limits = limits or Limits()
         self.latency = latency
+        self.few = frozenset(slot_of(name) for name in names)
         self.now = 100.0
         self.nodes: dict[NodeId, SimNode] = {}
         self.members: dict[NodeId, Member] = {}
@@ -332,6 +371,7 @@ class Simulation:
         self._requests = 0
         self._links: dict[tuple[NodeId, NodeId], int] = defaultdict(int)  # generation of a link
         self._down: set[tuple[NodeId, NodeId]] = set()
+        self._queued: dict[tuple[NodeId, NodeId], list[Any]] = defaultdict(list)
         self._arrival: dict[tuple[NodeId, NodeId], float] = defaultdict(float)
 
     # -- time ---------------------------------------------------------------------------
@@ -365,8 +405,11 @@ class Simulation:
         assert to != sender.id, f"sent to itself: {message}"
         link = _link(sender.id, to)
         target = self.nodes.get(to)
-        if target is None or not target.alive or link in self._down:
-            self.after(0.001, self._unsent, sender, to)
+        if target is None or not target.alive:
+            self.after(0.001, self._closed, sender, to)  # it could not be sent
+            return
+        if link in self._down:
+            self._queued[link].append((sender, to, message))  # until there is a new link
             return
         if self.drop is not None and self.drop(sender.id, to, message):
             return
@@ -379,18 +422,14 @@ class Simulation:
         if target.alive and self._links[_link(sender, target.id)] == generation:
             target.call(target.engine.receive(sender, message, self.now))
 
-    def _unsent(self, sender: SimNode, to: NodeId) -> None:
-        """Something could not be sent: said while there is no link, else the new link says it."""
-        target = self.nodes.get(to)
-        if target is None or not target.alive or _link(sender.id, to) in self._down:
-            self._closed(sender, to)
-
     def _closed(self, node: SimNode, other: NodeId) -> None:
         if node.alive:
             node.call(node.engine.link_closed(other, self.now))
 
     def _opened(self, link: tuple[NodeId, NodeId]) -> None:
         self._down.discard(link)
+        for sender, to, message in self._queued.pop(link, ()):
+            self.send(sender, to, message)
         left, right = (self.nodes[node] for node in link)
         for node, other in ((left, right), (right, left)):
             if node.alive and other.alive:
@@ -426,7 +465,11 @@ class Simulation:
         """The next view, with the members as they are; each node installs it in its own time."""
         number = 1 if self.view is None else self.view.number + 1
         self.view = make_view(number, self.members.values())
-        self.placement = Placement(self.view, self.flat_limit)
+        self.placement = (
+            FewSlots(self.view, self.flat_limit, self.few)
+            if self.few
+            else Placement(self.view, self.flat_limit)
+        )
         for node in self.nodes.values():
             if node.alive:
                 wait = self.rng.uniform(0.0, skew)
@@ -456,7 +499,19 @@ class Simulation:
             if other.alive:
                 self._links[_link(node.id, other.id)] += 1
                 self.after(self.rng.uniform(0.0, 0.005), self._closed, other, node.id)
+                self.after(self.rng.uniform(0.0, 0.05), self._ended, other, node.member)
         self.after(detected, self._evict, node)
+
+    def _ended(self, node: SimNode, member: Member) -> None:
+        """A reconnect was refused: that process is no more."""
+        if node.alive:
+            node.call(node.engine.process_ended(member.id, member.incarnation, self.now))
+
+    def dialled(self, node: SimNode, address: str) -> None:
+        """Nobody listens where a process has ended."""
+        refused = any(n.member.peer == address and not n.alive for n in self.nodes.values())
+        if node.alive:
+            node.call(node.engine.dial_failed(address, refused, self.now))
 
     def _evict(self, node: SimNode) -> None:
         del self.members[node.id]
@@ -570,8 +625,13 @@ class Simulation:
             counts = node.engine.statistics()
             assert counts.pending == 0, counts
             assert counts.slots["opening"] == counts.slots["parting"] == 0, counts
+            assert counts.staged == 0, counts
             core = node.engine._parts.core
-            logs = {id(t.log): t.log for t in core.topics.values()}
+            logs = {
+                id(topic.log): topic.log
+                for slot in core.copies.values()
+                for topic in (slot.topics or {}).values()
+            }
             logs |= {id(f.log): f.log for f in [*core.feeds.values(), *core.inboxes.values()]}
             assert counts.log_bytes == sum(log.size_bytes for log in logs.values()), node.member
             for topic, feed in core.feeds.items():

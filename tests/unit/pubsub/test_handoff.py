@@ -22,6 +22,7 @@ from pubsub.messages import (
     HandoffNone,
     HandoffOffer,
     HandoffQuery,
+    Joined,
     SessionPut,
 )
 from pubsub_rig import Node, Rig
@@ -192,6 +193,23 @@ def test_a_request_that_waits_long_is_served_once() -> None:
     rig.tick(2.6)  # longer than a request waits before it is sent again
     rig.let_go()
     assert sorted(ids(heir, topic)[5:]) == ["mine", "theirs"]
+
+
+def test_a_late_reader_waits_for_the_log_of_a_slot_that_is_about_to_open() -> None:
+    rig = Rig(3)
+    home = rig.nodes[0]
+    (topic,) = rig.topics(home, 1)
+    for index in range(1, 6):
+        home.append(topic, f"m{index}")
+    for node in rig.nodes[1:]:
+        node.join(topic)  # their logs begin here
+    rig.hold = lambda message: isinstance(message, Handoff)
+    leave(rig, home)
+    heir = rig.home(topic)
+    assert heir.join(topic, Cursor(1, 2)) is None
+    rig.let_go()
+    assert heir.results()[-1] == Joined(topic, Cursor(1, 2), False, 1, 0)
+    assert ids(heir, topic) == [f"m{i}" for i in range(1, 6)]
 
 
 def test_requests_that_wait_are_bounded() -> None:

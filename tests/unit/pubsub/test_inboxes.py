@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from dht.placement import Placement
 from pubsub.effects import Deliver, Reset
 from pubsub.limits import Limits
 from pubsub.messages import Consumed, Cursor, Entries, Entry, Join, Joined, Vacated
 from pubsub.sessions import address_of, session_id
 from pubsub_rig import Node, Rig
+from pubsub_sim import make_view
 
 
 def opened(rig: Rig, *, local: bool) -> tuple[Node, Node, Node, str]:
@@ -171,6 +173,33 @@ def test_a_gap_that_is_known_already_is_not_told_twice() -> None:
     assert reset.feed.origin == Cursor(1, 5)
     assert edge.engine.feed(address) is None
     assert edge.engine.statistics().gaps_reported == 1
+
+
+def test_a_gap_is_told_to_the_next_edge_where_the_first_died_with_the_news() -> None:
+    rig = Rig(4)
+    home = rig.nodes[0]
+    address = rig.address(home)
+    without_home = Placement(make_view(9, [node.member for node in rig.nodes[1:]]))
+    heir = rig.by_id[without_home.home_of(address)]
+    edge, newer = (node for node in rig.nodes[1:] if node is not heir)
+    edge.open(address)
+    home.append(address, "m1")
+    edge.consumed(address, 1, (address, Cursor(1, 1)))
+    rig.kill(home)
+    rig.change()
+    assert edge.took(Reset)
+    rig.kill(edge)
+    rig.change()
+    assert newer.attach(address).record.generation == 2
+    heir.append(address, "m2")
+    (reset,) = newer.took(Reset)
+    assert reset.feed.origin == Cursor(2, 0)
+    assert unread(newer, address) == ["m2"]
+    newer.consumed(address, 2, (address, Cursor(2, 1)))
+    assert heir.engine.statistics().topics == 0
+    heir.append(address, "m3")
+    assert unread(newer, address) == ["m3"]
+    assert not newer.took(Reset)
 
 
 def test_an_idle_session_costs_its_record_only() -> None:

@@ -1,0 +1,107 @@
+"""What a new home makes of what everybody claims to have of a slot: a pure function.
+
+A reign that has begun has each of its changes on all its holders, so any copy
+of the latest reign will do. The question is which reign was the latest:
+
+- A reign begins only when all its holders have installed it, and when all
+  living holders of the one before were sealed for it. So a holder of reign e
+  that has lived on since, and was sealed for nothing later, proves that nothing
+  later began.
+- If it was sealed for view u, any of those who were to hold the slot in u and
+  lives proves by its claim whether u's reign can have begun: without the copy
+  it has not, and now that it is sealed it never will.
+- If none of those lives, nobody knows: changes may be lost.
+
+Source: the reconfiguration of Vertical Paxos (Lamport, Malkhi, Zhou, 2009), with
+the chain of configurations kept by the holders themselves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dht.ids import NodeId
+    from pubsub.slot_messages import Claim, Holders, Pledge
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What to do. One of `wait_for` and `settled`."""
+
+    wait_for: tuple[NodeId, ...] = ()
+    """These live, and have to be sealed first."""
+    settled: bool = False
+    source: NodeId | None = None
+    """Whose copy to go on from; None: nobody has one."""
+    gone: Holders = ()
+    """Changes may be with these alone, who are not there any more: then something may be lost."""
+    doubtful: bool = False
+    """... whoever they were."""
+
+
+def weigh(
+    view: int, claims: Mapping[NodeId, Claim], alive: Mapping[NodeId, int], me: NodeId
+) -> Verdict:
+    """What the home `me` of a slot in `view` can do with these claims.
+
+    `alive`: the members of the present view, with their incarnations.
+    """
+    best = max(claim.epoch for claim in claims.values())
+    if not best:
+        return _without_copy(view, claims, alive)
+    with_copy = {node: claim for node, claim in claims.items() if claim.epoch == best}
+    holders = next(iter(with_copy.values())).holders
+    silent = tuple(n for n, i in holders if alive.get(n) == i and n not in claims)
+    if silent:
+        return Verdict(wait_for=silent)
+    steady = [node for node in with_copy if (node, alive.get(node)) in holders]
+    later: list[Pledge] = [p for c in claims.values() for p in c.pledges if best < p[0] < view]
+    if not steady:
+        # Copies of processes that were struck off meanwhile: others may have gone on without.
+        waiting = tuple(node for node in alive if node not in claims)
+        if waiting:
+            return Verdict(wait_for=waiting)
+        later += [p for c in claims.values() for p in c.seen if best < p[0] < view]
+    heard = {(node, alive.get(node, 0)) for node in claims}
+    # A process that was struck off and let in again is the one that its copy names.
+    heard |= {each for n, claim in claims.items() for each in claim.holders if each[0] == n}
+    gone: list[tuple[NodeId, int]] = []
+    doubtful = False
+    for _, pledged in later:
+        if not heard.isdisjoint(pledged):
+            continue
+        witnesses = tuple(node for node, incarnation in pledged if alive.get(node) == incarnation)
+        if witnesses:
+            return Verdict(wait_for=witnesses)
+        doubtful = True
+        gone.extend(holder for holder in pledged if holder not in gone)
+    # Of equal copies the first holder's: it has topics that others lack.
+    ranks = {node: rank for rank, (node, _) in enumerate(holders)}
+    source = min(with_copy, key=lambda n: (-with_copy[n].seq, ranks.get(n, len(ranks)), n != me, n))
+    return Verdict(settled=True, source=source, gone=tuple(gone), doubtful=doubtful)
+
+
+def _without_copy(
+    view: int, claims: Mapping[NodeId, Claim], alive: Mapping[NodeId, int]
+) -> Verdict:
+    """Nobody who was asked has a copy."""
+    silent = tuple(node for node in alive if node not in claims)
+    if silent:
+        return Verdict(wait_for=silent)
+    gone: list[tuple[NodeId, int]] = []
+    doubtful = False
+    for claim in claims.values():
+        for number, holders in (*claim.pledges, *claim.seen):
+            if number >= view:
+                continue
+            doubtful = True
+            gone.extend(
+                holder
+                for holder in holders
+                if holder not in gone and alive.get(holder[0]) != holder[1]
+            )
+    return Verdict(settled=True, gone=tuple(gone), doubtful=doubtful)

@@ -28,11 +28,12 @@ if TYPE_CHECKING:
     from node.cluster.status import ClusterStatus
     from node.stats import Buckets, Stats
     from pubsub.statistics import Statistics
+    from pubsub.timings import Timings
 
 PREFIX: Final = "cometring_"
-ROLES: Final = ("home", "opening", "parting")
+ROLES: Final = ("home", "replica", "opening", "parting")
 # Shown at 0 before they happen first: an increase from nothing is none.
-OUTCOMES: Final = ("handed_over", "empty", "lossy")
+OUTCOMES: Final = ("fresh", "taken_over", "lossy")
 REFUSALS: Final = ("forged", "same_id", "secret", "version")
 NAMED: Final = 8  # hex digits of an id, as logs have them
 MATRIX: Final = 64  # links that are told one by one
@@ -235,6 +236,11 @@ def _pubsub(statistics: Statistics) -> Iterator[Metric]:
     yield _gauges("slots", "Slots by this node's role in them", "role", slots)
     takeovers = dict.fromkeys(OUTCOMES, 0) | statistics.takeovers
     yield _counters("takeovers", "Slots opened here", "outcome", takeovers)
+    yield _histogram(
+        "replicate_seconds", "From a position to its commit on all copies", statistics.commits
+    )
+    yield _gauge("staged", "Changes that not all copies have yet", statistics.staged)
+    yield _counter("trimmed", "Entries given up early for want of memory", statistics.trimmed)
     yield _gauge("topics", "Topics whose home is here", statistics.topics)
     yield _gauge("feeds", "Channels read or forwarded here", statistics.feeds)
     yield _gauge("log_bytes", "Payload bytes in all logs", statistics.log_bytes)
@@ -292,7 +298,7 @@ def _counters(name: str, text: str, label: str, values: Mapping[str, int]) -> Co
     return family
 
 
-def _histogram(name: str, text: str, buckets: Buckets) -> HistogramMetricFamily:
+def _histogram(name: str, text: str, buckets: Buckets | Timings) -> HistogramMetricFamily:
     bounds = [*map(float, buckets.bounds), float("inf")]
     counts = accumulate(buckets.counts)
     cumulative = [(_bound(bound), count) for bound, count in zip(bounds, counts, strict=True)]

@@ -14,6 +14,8 @@ class Timings:
 
     __slots__ = ("counts", "longest", "total")
 
+    bounds = BOUNDS
+
     def __init__(self) -> None:
         self.counts = [0] * (len(BOUNDS) + 1)
         self.total = 0.0

@@ -30,6 +30,7 @@ from node.cluster.requests import Requests
 from node.cluster.ringwatch import RingWatch
 from node.cluster.status import ClusterStatus, describe_links
 from node.cluster.takeovers import TakeoverWatch
+from node.cluster.turns import TurnEnds
 from node.cluster.turnstile import BACKLOG
 from node.errors import LocalProtocolError, RemoteProtocolError
 from node.tracing import Tracer
@@ -114,6 +115,8 @@ class Cluster(Requests):
                 Departed: lambda _: self._departure.finish(),
             }
         )
+        self._turns = TurnEnds(self._flush)
+        self._linked: dict[NodeId, int] = {}  # the incarnations at the ends of links
         self._told = False  # the edge has been told something since the last on_batch_end
         self._ring_alarm = Alarm(lambda: next_deadline(self._ring), self._handle_ring)
         self._pubsub_alarm = Alarm(
@@ -183,6 +186,7 @@ class Cluster(Requests):
                 self._act_ring(self._ring.start(trio.current_time()))
                 nursery.start_soon(self._ring_alarm.run)
                 nursery.start_soon(self._pubsub_alarm.run)
+                nursery.start_soon(self._turns.run)
                 nursery.start_soon(self._keeping.run, self._kept)
                 task_status.started()
         finally:
@@ -234,6 +238,13 @@ class Cluster(Requests):
         if self._takeovers.waiting:
             self._takeovers.look(self.serving, trio.current_time())
         self._pubsub_alarm.changed()
+        if self._pubsub is not None and self._pubsub.unflushed:
+            self._turns.expect()
+
+    def _flush(self) -> None:
+        """The turn is over: what has gathered for other holders of slots goes out together."""
+        if self._pubsub is not None and self._pubsub.unflushed:
+            self._perform(self._pubsub.flush(trio.current_time()))
 
     def _perform(self, effects: list[Effect]) -> None:
         self._effects.perform(effects)
@@ -305,6 +316,7 @@ class Cluster(Requests):
 
     def link_opened(self, node: NodeId, peer: str, address: str | None) -> None:
         """See `PeerEvents`."""
+        self._linked[node] = self._links.links[node].incarnation
         if self._pubsub is not None:
             self._act_pubsub(self._pubsub.link_opened(node, trio.current_time()))
         self.address_known(node, peer, address)
@@ -319,12 +331,18 @@ class Cluster(Requests):
 
     def link_closed(self, node: NodeId, *, refused: bool) -> None:
         """See `PeerEvents`."""
+        incarnation = self._linked.pop(node, None)
+        if refused and incarnation is not None and self._pubsub is not None:
+            now = trio.current_time()
+            self._act_pubsub(self._pubsub.process_ended(node, incarnation, now))
         if self._ring is not None:
             self._act_ring(self._ring.link_closed(node, refused, trio.current_time()))
         self._end_batch()
 
     def dial_failed(self, address: str, *, refused: bool) -> None:
         """See `PeerEvents`."""
+        if self._pubsub is not None:
+            self._act_pubsub(self._pubsub.dial_failed(address, refused, trio.current_time()))
         if self._ring is not None:
             self._act_ring(self._ring.dial_failed(address, refused, trio.current_time()))
         self._end_batch()
@@ -362,6 +380,7 @@ class Cluster(Requests):
             self._listener.on_message(sender, cast("NodeMessage", message))
 
     def _end_batch(self) -> None:
+        self._flush()
         if self._told and not self._effects.busy:
             self._told = False
             self._listener.on_batch_end()

@@ -87,6 +87,7 @@ class Placement:
 
     __slots__ = (
         "_active",
+        "_held",
         "_homes",
         "_ids",
         "_other_zones",
@@ -108,6 +109,7 @@ class Placement:
         self._slots: dict[NodeId, tuple[int, ...]] | None = None
         self._other_zones: dict[frozenset[str], tuple[list[int], list[int]]] = {}
         self._sets: dict[int, tuple[NodeId, ...]] = {}
+        self._held: dict[NodeId, list[int]] | None = None
         self._spread = _spread(self._ids)
 
     def home(self, slot: int) -> NodeId:
@@ -174,9 +176,12 @@ class Placement:
 
     def slots_held_by(self, node: NodeId) -> list[int]:
         """The slots that `node` is home or a replica to, ascending."""
-        if not self._ids:
-            return []
-        return [slot for slot in range(SLOTS) if node in self.holders(slot)]
+        if self._held is None:
+            self._held = {}
+            for slot in range(SLOTS) if self._ids else ():
+                for holder in self.holders(slot):
+                    self._held.setdefault(holder, []).append(slot)
+        return self._held.get(node, [])
 
     def share(self, node: NodeId) -> float:
         """The fraction of all slots that `node` is home to."""

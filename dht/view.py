@@ -71,6 +71,11 @@ class View(msgspec.Struct, frozen=True, array_like=True, dict=True):
         return tuple(to_int(member.id) for member in self.members)
 
     @cached_property
+    def incarnations(self) -> dict[NodeId, int]:
+        """The members' processes: which of them is the present one."""
+        return {member.id: member.incarnation for member in self.members}
+
+    @cached_property
     def active(self) -> tuple[Member, ...]:
         """The members that may be home to a slot, sorted by id."""
         return tuple(m for m in self.members if m.state is MemberState.ACTIVE)

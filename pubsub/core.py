@@ -83,7 +83,7 @@ class Core:
     def install(self, view: View, placement: Placement) -> None:
         """From now on this is the present view."""
         self.view, self.placement, self.members = view, placement, view.by_id
-        self.alive = {member.id: member.incarnation for member in view.members}
+        self.alive = view.incarnations
         self._holders = {}
 
     def holders(self, slot: int) -> Holders:

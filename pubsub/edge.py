@@ -293,11 +293,14 @@ class Edge:
     def receive_reregister(
         self, sender: NodeId, message: Reregister, now: float, out: list[Effect]
     ) -> None:
-        """A home has begun without its records: it gets those of the sessions held here."""
+        """A home has begun without its records: it gets those of the sessions held here.
+
+        If the view that names it is not here yet, what is sent finds it later.
+        """
+        del sender
         for number in message.slots:
-            if self._core.home(number) == sender:
-                for record in self._held.get(number, {}).values():
-                    self._put(record, now, out)
+            for record in self._held.get(number, {}).values():
+                self._put(record, now, out)
 
     def change_ring(self, out: list[Effect]) -> None:
         """The sessions stay behind in the old ring."""

@@ -189,14 +189,14 @@ class Homes:
         if remember:
             self.ids.remember(slot, remember, topic.name, (entry.message_id, cursor), now)
         lane = slot.lane if not topic.copies else self._lane_of(topic)
+        seq = 0
+        if not topic.copies:
+            seq = slot.seq = slot.seq + 1
         if lane is None:
             topic.log.append(entry)
             topic.last = cursor
             self._deliver(topic, (entry,), now, out)
             return None
-        seq = 0
-        if not topic.copies:
-            seq = slot.seq = slot.seq + 1
         op = EntryPut(slot.number, seq, topic.name, entry, remember)
         staged = StagedEntry(self, topic, entry, cursor, op)
         if topic.staged is None:

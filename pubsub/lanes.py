@@ -89,6 +89,11 @@ class Lanes:
         )
 
     @property
+    def used(self) -> bool:
+        """Whether any slot has another holder."""
+        return bool(self._by_name)
+
+    @property
     def unflushed(self) -> bool:
         """Whether there is something to send at the end of the turn."""
         return bool(self._dirty)
@@ -175,7 +180,7 @@ class Lanes:
         if fenced:
             self.on_fenced(fenced, now, out)
         lane.acked[sender] = message.number
-        upto = min(lane.acked.values())
+        upto = self._everywhere(lane)
         if lane.batches and lane.batches[0].number <= upto:
             held = self._core.leased(now)
             while lane.batches and lane.batches[0].number <= upto:
@@ -184,6 +189,11 @@ class Lanes:
         lane.resend_at = now + self._core.limits.resend_seconds if lane.batches else inf
         if lane.outbox:
             self._send(lane, now, out)
+
+    @staticmethod
+    def _everywhere(lane: Lane) -> int:
+        """The last batch that all holders have."""
+        return min(lane.acked.values())
 
     def _commit(self, lane: Lane, batch: _Batch, held: bool, now: float, out: list[Effect]) -> None:
         lane.flying -= batch.size

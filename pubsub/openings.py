@@ -215,7 +215,12 @@ class Openings:
         elif verdict.source == core.me:
             self._adopt_copy(opening, core.copies[number], is_lossy=is_lossy, now=now)
         else:
-            self._pulls.want(number, verdict.source, now)
+            claim = opening.claims[verdict.source]
+            if claim.seq:
+                self._pulls.want(number, verdict.source, now)
+                return
+            slot = Slot(number, claim.epoch, claim.lineage, claim.holders)
+            self._adopt_copy(opening, slot, is_lossy=is_lossy, now=now)
 
     def _adopt_copy(self, opening: _Opening, slot: Slot, *, is_lossy: bool, now: float) -> None:
         self.outcomes[LOSSY if is_lossy else TAKEN_OVER] += 1

@@ -273,8 +273,10 @@ class Registry:
 
         The replicas hear of it a little later.
         """
-        self._behind[record.address] = None
-        self._catch_up_at = min(self._catch_up_at, now + self._core.limits.cursors_seconds)
+        if self._lanes.used:
+            self._behind[record.address] = None
+            soon = now + self._core.limits.cursors_seconds
+            self._catch_up_at = min(self._catch_up_at, soon)
         for name, cursor in cursors:
             if name != record.address:
                 continue

@@ -131,7 +131,7 @@ class Sealing:
             return True
         before = core.pledges.get(number, ())
         core.pledges[number] = pledges.add(before, view, group.holders)
-        if group.epoch == 0:
+        if group.seq == 0:  # an empty slot needs no fetching
             self.put(Slot(number, view, group.lineage), view, group.holders)
         elif slot is not None and (slot.epoch, slot.seq, slot.lineage) == (
             group.epoch,
@@ -172,20 +172,27 @@ class Sealing:
             self._ids.remember_minted(slot, recent, now)
         return slot
 
-    def pulled(self, sender: NodeId, unpacker: Unpacker, now: float, out: list[Effect]) -> bool:
-        """A copy has come from its home; False if it was not for this half."""
-        number = unpacker.slot.number
-        wanted = self._wanted.get(number)
-        if wanted is None or wanted[0] != sender:
-            return False
-        _, view, group = wanted
-        del self._wanted[number]
-        if self._core.pledged(number) > view or unpacker.slot.seq != group.seq:
-            unpacker.clear()
-            return True
-        self.put(self.take(unpacker, now), view, group.holders)
-        out.append(Send(sender, Installed(view, (number,))))
-        return True
+    def pulled(
+        self, sender: NodeId, whole: list[Unpacker], now: float, out: list[Effect]
+    ) -> list[Unpacker]:
+        """Copies have come from their home; returns those that are not for this half."""
+        others: list[Unpacker] = []
+        done: dict[int, list[int]] = {}
+        for unpacker in whole:
+            number = unpacker.slot.number
+            wanted = self._wanted.get(number)
+            if wanted is None or wanted[0] != sender:
+                others.append(unpacker)
+                continue
+            _, view, group = self._wanted.pop(number)
+            if self._core.pledged(number) > view or unpacker.slot.seq != group.seq:
+                unpacker.clear()
+            else:
+                self.put(self.take(unpacker, now), view, group.holders)
+                done.setdefault(view, []).append(number)
+        for view, numbers in done.items():
+            out.append(Send(sender, Installed(view, tuple(numbers))))
+        return others
 
     def missing(self, sender: NodeId, numbers: Iterable[int]) -> None:
         """The home does not have them: it will say if it wants them installed still."""
@@ -221,6 +228,12 @@ class Sealing:
         if slot is not None:
             self._ids.forget((slot,))
             slot.release()
+
+    def drop_all(self) -> None:
+        """Give up all copies."""
+        for number in list(self._core.copies):
+            self.drop(number)
+        self._core.pledges.clear()
 
     def _incarnation(self) -> int:
         member = self._core.members.get(self._core.me)
@@ -289,13 +302,12 @@ class Sealing:
         for number, (sender, _, _) in list(self._wanted.items()):
             if core.home(number) != sender:
                 self._forget_wish(number)
-        self._ask_at = min(self._ask_at, now + core.limits.retire_seconds)
+        if self.strays():
+            self._ask_at = min(self._ask_at, now + core.limits.retire_seconds)
 
     def change_ring(self) -> None:
         """What was held means nothing in another ring."""
-        for number in list(self._core.copies):
-            self.drop(number)
-        self._core.pledges.clear()
+        self.drop_all()
         for number in list(self._wanted):
             self._forget_wish(number)
         self._past = None

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dht.view import MemberState
 from pubsub.messages import Append, Cursor
 from pubsub.openings import Openings
 from pubsub.pulls import Pulls
@@ -85,6 +84,8 @@ class Takeover:
                 kept.add(number)
         self._part([number for number in core.slots if number not in kept], now, out)
         self.pulls.install_view()
+        if not view.active:  # there is nobody to give anything to
+            self.sealing.drop_all()
         self.sealing.install_view(now)
         self.openings.install_view(_gone(old_view, view))
         gained = [number for number in mine if number not in kept]
@@ -199,9 +200,8 @@ class Takeover:
         """Copies have come."""
         mine = [
             unpacker.slot.number
-            for unpacker in whole
-            if not self.sealing.pulled(sender, unpacker, now, out)
-            and self.openings.pulled(sender, unpacker, now)
+            for unpacker in self.sealing.pulled(sender, whole, now, out)
+            if self.openings.pulled(sender, unpacker, now)
         ]
         self.openings.proceed(mine, now, out)
 
@@ -267,7 +267,7 @@ def _is_fresh(old_view: View | None, view: View) -> bool:
     """Whether nobody can have been home before: the ring has just begun."""
     if old_view is None:
         return view.number <= 1
-    return all(member.state is MemberState.JOINING for member in old_view.members)
+    return not old_view.active
 
 
 def _gone(old_view: View | None, view: View) -> list[tuple[NodeId, int, str]]:

@@ -44,8 +44,7 @@ def test_the_histories_contain_what_they_are_for() -> None:
         takeovers.update(outcome.takeovers)
         repairs += outcome.repairs
         broken += outcome.broken_readers + outcome.broken_sessions
-    assert takeovers["handed_over"] > 1_000
-    assert takeovers["lossy"] > 500
+    assert takeovers["taken_over"] > 100
     assert repairs > 5
     assert broken > 5
 

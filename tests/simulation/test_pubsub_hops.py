@@ -19,7 +19,7 @@ def test_a_group_publish_reaches_every_node_over_a_shallow_tree(size: int) -> No
     publisher = nodes[size // 3]
     for index in range(3):
         publisher.publish("/chat/room", f"m{index}")
-    sim.run(1.0)
+        sim.run(0.5)
     sim.check()
     assert all(reader.ids == ["m0", "m1", "m2"] for reader in readers)
     deepest = max(node.engine.statistics().tree_depth for node in nodes)

@@ -11,19 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dht.view import MemberState
 from pubsub import flow
 from pubsub.edge import Edge
 from pubsub.flow import Flow
-from pubsub.giving import Giving
-from pubsub.homes import Homes
+from pubsub.ids import MessageIds
 from pubsub.inboxes import Inboxes
-from pubsub.messages import Appended, Consumed, Cursor, HandoffDone, Release
+from pubsub.messages import Appended, Consumed, Cursor, Release
+from pubsub.openings import Openings
 from pubsub.registry import Registry
 from pubsub.repair import Repair
 from pubsub.takeover import Takeover
-from pubsub.taking import Taking
-from pubsub.trail import Trail
+from pubsub.transfer import Unpacker
 from pubsub.tree import Tree
 from pubsub_histories import deadly, hurried, peaceful
 from pubsub_rig import Rig
@@ -43,21 +41,13 @@ def take_any(last: Cursor, entries: Any) -> Any:
     return tuple(entry for entry in entries if entry.offset > last.offset)
 
 
-def same_lineage(self: Taking, slot: Any, slots: list[Any]) -> None:
+def same_lineage(self: Openings, opening: Any, slot: Any, reference: Any) -> None:
     """A home that begins without the old one's state passes for its continuation."""
-    slot.epoch = self._core.view_number
-    slot.lineage = min(slot.lineage, 1)
-    slot.origin = Cursor(slot.epoch, slot.floor)
-    self._core.slots[slot.number] = slot
-    self._trail.forget(slot.number)
-    self._giving.discard(slot.number)
-    slots.append(slot)
+    slot.lineage = 1
+    install(self, opening, slot, (reference[0], reference[1], 1))
 
 
-def empty_handed(self: Taking, unpacker: Any, now: float, slots: Any, topics: Any) -> None:
-    """The new home opens the slot but forgets what came with it."""
-    unpacker.clear()
-    self._take_back(unpacker.slot, [], now, slots)
+install = Openings._install
 
 
 def never_warm(self: Flow, now: float, out: Any) -> None:
@@ -79,7 +69,7 @@ def anybody(*args: Any) -> bool:
 
 
 MUTATIONS: dict[str, tuple[Callable[[int], Any], Any, str, Any]] = {
-    "no dedupe": (peaceful, Homes, "_known", nothing),
+    "no dedupe": (peaceful, MessageIds, "known", nothing),
     "no gap check": (peaceful, flow, "following", take_any),
     "no gap repair": (peaceful, Flow, "_repair", nothing),
     "no high-water mark": (peaceful, Flow, "handle_timer", never_warm),
@@ -88,12 +78,11 @@ MUTATIONS: dict[str, tuple[Callable[[int], Any], Any, str, Any]] = {
     "children outlive their link": (peaceful, Tree, "_drop_child", nothing),
     "nobody joins again after a lost link": (peaceful, Tree, "link_closed", forget_children),
     "nobody moves to its new parent": (peaceful, Tree, "install_view", nothing),
-    "a lost home's lineage is continued": (deadly, Taking, "_open", same_lineage),
-    "a hand-off forgets what it carries": (peaceful, Taking, "_install", empty_handed),
+    "a lost home's lineage is continued": (deadly, Openings, "_install", same_lineage),
+    "a copy forgets what it carries": (peaceful, Unpacker, "_take_topic", nothing),
     "unread inboxes are not sent again": (peaceful, Inboxes, "push", nothing),
     "edges do not register again": (deadly, Edge, "_put", nothing),
     "records that nobody holds stay": (deadly, Registry, "_orphan", nothing),
-    "the first home asked has the last word": (hurried, Trail, "follow", nothing),
     "a deposed home goes on serving": (peaceful, Takeover, "_part", nothing),
 }
 
@@ -149,45 +138,9 @@ def publisher_retries() -> None:
     assert len(feed.log) == 1, "committed twice"
 
 
-def heir_dies_after_it_served() -> None:
-    """It got the slot and added to it; that it has it nobody heard."""
-    rig = Rig()
-    home = rig.nodes[0]
-    (topic,) = rig.topics(home, 1)
-    home.append(topic, "m1")
-    rig.set_state(home, MemberState.LEAVING)
-    rig.hold = lambda message: isinstance(message, HandoffDone)
-    rig.change()
-    heir = rig.home(topic)
-    assert heir.append(topic, "m2").cursor == Cursor(2, 2)
-    rig.held.clear()
-    rig.kill(heir)
-    rig.set_state(home, MemberState.ACTIVE)
-    rig.change()
-    rig.tick(4.0)
-    assert rig.home(topic).engine.statistics().takeovers["lossy"], (
-        "an old state passed for the last"
-    )
-
-
-def confirmation_is_lost() -> None:
-    """A leaver's slots have all arrived, but it does not hear of it."""
-    rig = Rig()
-    home = rig.nodes[0]
-    rig.set_state(home, MemberState.LEAVING)
-    rig.hold = lambda message: isinstance(message, HandoffDone)
-    rig.change()
-    rig.hold = lambda message: False
-    for heir in rig.nodes[1:]:
-        rig.relink(home, heir)
-    assert home.engine.drained(), "it waits for a confirmation that was lost"
-
-
 SCENARIOS: dict[str, tuple[Callable[[], None], Any, str, Any]] = {
     "no generations": (deposed_edge_writes, Registry, "writes", anybody),
-    "no dedupe": (publisher_retries, Homes, "_known", nothing),
-    "whatever is kept is the last": (heir_dies_after_it_served, Giving, "_is_last", anybody),
-    "no offer after a lost link": (confirmation_is_lost, Giving, "link_opened", nothing),
+    "no dedupe": (publisher_retries, MessageIds, "known", nothing),
 }
 
 

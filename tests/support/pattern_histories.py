@@ -36,6 +36,8 @@ _LIMITS = Limits(orphan_seconds=10.0, pattern_linger_seconds=3.0, forward_window
 class _Patterns(History):
     """Readers of patterns among the others."""
 
+    more_names = (*CHANNELS, *PATTERNS)
+
     def prepare(self) -> None:
         self.topics = list(CHANNELS)
         self.losing = self.rng.choice([0.0, 0.05])

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from dht.ids import slot_of
 from dht.view import MemberState
 from pubsub.limits import Limits
 from pubsub.messages import Appended, Cursor, Entries
@@ -41,6 +42,8 @@ class Outcome:
 class History:
     """One history, step by step."""
 
+    more_names: tuple[str, ...] = ()  # topics besides those
+
     def __init__(self, seed: int, *, kills: bool, limits: Limits | None = None) -> None:
         draw = Random(seed)
         self.kills = kills
@@ -48,7 +51,10 @@ class History:
         self.topics = [f"/chat/{index}" for index in range(draw.randint(1, 5))]
         addresses = [f"t{index % 4}.{index:020d}" for index in range(8)]
         self.sim = Simulation(
-            seed, flat_limit=flat_limit, limits=limits, names=[*self.topics, *addresses]
+            seed,
+            flat_limit=flat_limit,
+            limits=limits,
+            names=[*self.topics, *addresses, *self.more_names],
         )
         self.rng = self.sim.rng
         self.next_index = draw.randint(3, 14)
@@ -109,6 +115,18 @@ class History:
             self.leaving.append(node)
         elif self.kills and chance < 0.94 and len(self.active()) > 2:
             self.sim.kill(node)
+        elif self.kills and chance < 0.955:
+            self.kill_all_copies()
+
+    def kill_all_copies(self) -> None:
+        """Everybody who holds some slot dies at once: what was in it is lost."""
+        assert self.sim.placement is not None
+        name = self.rng.choice([*self.topics, *(s.address for s in self.sessions)])
+        holders = self.sim.placement.holders(slot_of(name))
+        if len(self.active()) > len(holders) + 1:
+            for node in holders:
+                if self.sim.nodes[node].alive:
+                    self.sim.kill(self.sim.nodes[node])
 
     def publish(self) -> None:
         for _ in range(self.rng.randint(1, 8)):
@@ -216,4 +234,4 @@ def _without_loss(seed: int, history: History) -> Outcome:
 
 def deadly(seed: int) -> Outcome:
     """A history with deaths: what is lost is told."""
-    return History(seed, kills=True, limits=Limits(orphan_seconds=20.0)).run()
+    return History(seed, kills=True, limits=Limits(orphan_seconds=20.0, lossy_seconds=8.0)).run()

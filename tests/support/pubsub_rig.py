@@ -10,6 +10,8 @@ from collections import deque
 from random import Random
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import msgspec
+
 from dht.effects import Send
 from dht.ids import slot_of
 from dht.placement import Placement
@@ -17,6 +19,7 @@ from dht.view import Member, MemberState
 from pubsub.effects import Answer
 from pubsub.engine import PubSubEngine
 from pubsub.limits import Limits
+from pubsub.slot_messages import SlotMessage
 from pubsub_sim import make_member, make_view
 
 if TYPE_CHECKING:
@@ -65,9 +68,18 @@ class Node:
         return found
 
     def says(self, sender: NodeId, message: Any) -> list[Any]:
-        """What the node sends at once when it receives `message`."""
-        effects = self.engine.receive(sender, message, self.rig.now)
-        return [effect.message for effect in effects if isinstance(effect, Send)]
+        """What the node sends when it receives `message`; nobody gets it.
+
+        But for what holders of slots say to each other, which is not among it.
+        """
+        rig = self.rig
+        hold, held, rig.held = rig.hold, rig.held, []
+        rig.hold = lambda message: not isinstance(message, SlotMessage)
+        self.do(self.engine.receive(sender, message, rig.now))
+        rig.carry()
+        said = [message for node, _, message in rig.held if node == self.id]
+        rig.hold, rig.held = hold, held
+        return said
 
     # -- shorthand: each returns the answer, once everything was carried -----------------
 
@@ -179,12 +191,30 @@ class Rig:
 
     def kill(self, node: Node) -> None:
         """It is gone; the view does not know it yet."""
+        self.kill_links(node)
+        self.members.pop(node.id, None)
+        for other in self.by_id.values():
+            if other.id not in self.dead:
+                ended = (node.id, node.member.incarnation)
+                other.do(other.engine.process_ended(*ended, self.now))
+
+    def cut(self, node: Node) -> None:
+        """Nobody hears it any more, nor it anybody; the next view is without it."""
+        self.kill_links(node)
+        self.members.pop(node.id, None)
+
+    def heal(self, node: Node) -> None:
+        """It is let in again: the same process, which has found itself struck off."""
+        self.dead.discard(node.id)
+        node.member = msgspec.structs.replace(node.member, incarnation=node.member.incarnation + 1)
+        self.members[node.id] = node.member
+
+    def kill_links(self, node: Node) -> None:
         self.dead.add(node.id)
         self.sent = deque(item for item in self.sent if node.id not in item[:2])
         for other in self.by_id.values():
             if other.id not in self.dead:
                 other.do(other.engine.link_closed(node.id, self.now))
-        self.members.pop(node.id, None)
 
     def carry(self) -> None:
         """Deliver everything that was sent, and what that leads to."""
@@ -250,6 +280,10 @@ class Rig:
 
     def home(self, topic: str) -> Node:
         return self.by_id[self.placement.home_of(topic)]
+
+    def holders(self, topic: str) -> list[Node]:
+        """Who holds the topic's slot, home first."""
+        return [self.by_id[node] for node in self.placement.holders(slot_of(topic))]
 
     def others(self, topic: str) -> list[Node]:
         """The living nodes that are not home to `topic`."""

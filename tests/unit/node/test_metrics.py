@@ -86,7 +86,7 @@ def test_what_the_engines_know_is_shown(stats: Stats) -> None:
     assert shown["members", ()] == shown["view", ()] == shown["ready", ()] == 1
     assert shown["slots", (("role", "home"),)] == 4096
     assert shown["slots", (("role", "opening"),)] == 0
-    assert shown["takeovers_total", (("outcome", "empty"),)] == 4096
+    assert shown["takeovers_total", (("outcome", "fresh"),)] == 4096
     assert shown["links", ()] == 1
     assert shown["link_queued_bytes", ()] == 12
     assert shown["link_strangers", ()] == 3

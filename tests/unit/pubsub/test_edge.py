@@ -11,7 +11,6 @@ from pubsub.messages import (
     Entries,
     Entry,
     Failed,
-    Handoff,
     Released,
     SessionDone,
     SessionMoved,
@@ -19,6 +18,7 @@ from pubsub.messages import (
     SessionUpdate,
     Vacated,
 )
+from pubsub.slot_messages import Installed
 from pubsub_rig import Rig
 
 
@@ -27,7 +27,7 @@ def test_an_open_at_this_home_that_was_given_up_does_not_stay() -> None:
     home = rig.nodes[0]
     address = rig.address(home)
     rig.set_state(home, MemberState.LEAVING)
-    rig.hold = lambda message: isinstance(message, Handoff)
+    rig.hold = lambda message: isinstance(message, Installed)
     rig.change()
     heir = rig.home(address)
     assert heir.open(address) is None  # its slot is about to open

@@ -13,6 +13,7 @@ from pubsub.effects import Answer, Deliver
 from pubsub.engine import PubSubEngine
 from pubsub.limits import Limits
 from pubsub.messages import Appended, Cursor, Leave, PubSubMessage, SessionDone
+from pubsub.slot_messages import Replicate, Replicated
 from pubsub_rig import Rig
 
 
@@ -21,7 +22,7 @@ def test_every_message_has_a_tag_of_its_own_and_a_handler() -> None:
     tags = [kind.__struct_config__.tag for kind in kinds]
     assert len(set(tags)) == len(kinds)
     assert all(32 <= tag <= 95 for tag in tags)
-    parts = Assembly(b"x" * 20, Limits())
+    parts = Assembly(b"x" * 20, Limits(), lambda _: True, lambda _: 0)
     handled = {*parts._handlers, *parts._for_channel} & {*parts._handlers, *parts._for_inbox}
     assert handled == set(kinds)
     # The whole union can be decoded by tag alone.
@@ -48,7 +49,12 @@ def test_a_ring_of_one_is_home_to_everything() -> None:
     (node,) = rig.nodes
     assert all(node.engine.serving(slot) for slot in range(4096))
     assert not node.engine.drained()
-    assert node.engine.statistics().slots == {"home": 4096, "opening": 0, "parting": 0}
+    assert node.engine.statistics().slots == {
+        "home": 4096,
+        "replica": 0,
+        "opening": 0,
+        "parting": 0,
+    }
 
 
 def test_effects_of_one_publish_are_in_one_call() -> None:
@@ -56,9 +62,25 @@ def test_effects_of_one_publish_are_in_one_call() -> None:
     home, other = rig.home("/a"), rig.others("/a")[0]
     home.join("/a")
     other.join("/a")
-    effects = home.engine.append(42, "/a", b"{}", "m", 0.0, rig.now)
-    assert [type(effect) for effect in effects] == [Send, Deliver, Answer]
-    assert effects[-1] == Answer(42, Appended(42, Cursor(1, 1), False, "/a"))
+    assert home.engine.append(42, "/a", b"{}", "m", 0.0, rig.now) == []
+    replicate, again = home.engine.flush(rig.now)
+    assert isinstance(replicate, Send)
+    assert isinstance(again, Send)
+    assert replicate.message is again.message  # encoded once
+    message = replicate.message
+    assert isinstance(message, Replicate)
+    replicas = [rig.by_id[send.to] for send in (replicate, again)]
+    for replica in replicas:
+        assert replica.engine.receive(home.id, message, rig.now) == []
+    (first,), (second,) = (replica.engine.flush(rig.now) for replica in replicas)
+    assert isinstance(first, Send)
+    assert isinstance(second, Send)
+    assert isinstance(first.message, Replicated)
+    assert isinstance(second.message, Replicated)
+    assert home.engine.receive(replicas[0].id, first.message, rig.now) == []
+    effects = home.engine.receive(replicas[1].id, second.message, rig.now)
+    assert [type(effect) for effect in effects] == [Answer, Send, Deliver]
+    assert effects[0] == Answer(42, Appended(42, Cursor(1, 1), False, "/a"))
 
 
 def test_it_sleeps_when_nothing_is_due() -> None:
@@ -84,11 +106,11 @@ def test_statistics_count_what_is_there() -> None:
     other.open(address)
     stats, there = home.engine.statistics(), other.engine.statistics()
     assert (stats.topics, stats.feeds, stats.tree_children, stats.tree_depth) == (1, 1, 1, 0)
-    assert (stats.log_bytes, there.log_bytes) == (100, 100)
+    assert (stats.log_bytes, there.log_bytes) == (100, 200)  # there: a replica, and a feed
     assert (stats.records, stats.held, there.records, there.held) == (1, 0, 0, 1)
     assert there.tree_depth == 1
-    assert stats.takeovers["empty"] + stats.slots["home"] == 2 * stats.slots["home"]
-    assert stats.pending == there.pending == stats.abandoned == stats.refused == 0
+    assert stats.takeovers["fresh"] + stats.slots["home"] == 2 * stats.slots["home"]
+    assert stats.pending == there.pending == stats.staged == stats.refused == 0
 
 
 def test_an_unknown_message_is_our_own_fault() -> None:

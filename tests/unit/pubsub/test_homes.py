@@ -24,8 +24,8 @@ def test_offsets_start_at_one_in_the_epoch_of_the_view() -> None:
         assert result == Appended(offset, Cursor(1, offset), False, "/a")
 
 
-def test_a_local_append_is_answered_in_the_effects_of_the_call() -> None:
-    rig = Rig()
+def test_a_local_append_without_replicas_is_answered_in_the_effects_of_the_call() -> None:
+    rig = Rig(1)
     home = rig.home("/a")
     home.join("/a")
     for topic in ("/a", "/a"):
@@ -89,8 +89,8 @@ def test_minted_ids_are_remembered_as_long_as_retries_last() -> None:
     home, other = home_and_other(rig, "/a")
 
     def repeat() -> Cursor:
-        home.do(home.engine.receive(other.id, Append(5, "/a", "m", b"{}", 0.0, 1), rig.now))
-        cursor: Cursor = rig.sent.pop()[2].cursor
+        (appended,) = home.says(other.id, Append(5, "/a", "m", b"{}", 0.0, 1))
+        cursor: Cursor = appended.cursor
         return cursor
 
     assert repeat() == Cursor(1, 1)
@@ -112,7 +112,7 @@ def test_the_number_of_remembered_ids_is_bounded() -> None:
     assert home.append(one, "m99", client_id=True).cursor == Cursor(1, 100)
     for index in range(100):  # the node's own bound is met: a small window must do
         home.append(two, f"m{index}", client_id=True)
-    assert home.engine._parts.homes._remembered <= 25
+    assert home.engine._parts.homes.ids._remembered <= 25
 
 
 def test_inboxes_are_for_known_sessions_only() -> None:

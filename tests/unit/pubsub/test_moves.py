@@ -106,6 +106,7 @@ def test_an_old_edge_that_dies_meanwhile_is_done_without() -> None:
     newer.attach(address)
     rig.kill(edge)
     rig.change()
+    rig.tick(0.2)
     assert newer.results()[-1].record.generation == 2
 
 

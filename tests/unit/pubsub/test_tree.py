@@ -217,10 +217,10 @@ def test_a_lost_tail_is_seen_after_traffic_has_stopped() -> None:
     rig.held.clear()
     rig.hold = lambda message: False
     rig.tick(0.15)
-    home.append("/a", "m2", client_id=False)
+    home.append("/a", "m3")
     rig.tick(1.0)
     assert len(rig.messages(HighWater)) == 1
-    assert ids(other, "/a") == ["m1", "m2", "m2"]
+    assert ids(other, "/a") == ["m1", "m2", "m3"]
 
 
 def test_one_high_water_mark_after_the_last_of_many() -> None:

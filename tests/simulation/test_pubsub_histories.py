@@ -45,8 +45,8 @@ def test_the_histories_contain_what_they_are_for() -> None:
         repairs += outcome.repairs
         broken += outcome.broken_readers + outcome.broken_sessions
     assert takeovers["taken_over"] > 100
-    assert repairs > 5
-    assert broken > 5
+    assert repairs > 2
+    assert broken > 2
 
 
 @pytest.mark.nightly

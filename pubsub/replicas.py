@@ -153,6 +153,9 @@ class Replicas:
     def _put_mark(self, slot: Slot, op: MarkPut, now: float) -> None:
         del now
         topic = slot.topic(op.topic)
+        if topic is None and op.cursor.offset >= 0:  # goes ahead of the topic's first entry
+            topic = Topic(op.topic, slot, self._core.new_log(op.cursor.offset), op.cursor)
+            slot.put_topic(topic)
         if topic is not None:
             put_mark(topic, op.name, op.cursor)
 

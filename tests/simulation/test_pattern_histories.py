@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pattern_histories import restless, rushed
+from pattern_histories import mortal, restless, rushed
 from pubsub.dedupe import Window
 from pubsub.patterns_forwarding import Forwarding
 from pubsub.patterns_home import PatternHome
 from pubsub.patterns_receiving import Receiving
+from pubsub.replicas import Replicas
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,12 +33,18 @@ def test_also_when_members_hurry(seed: int) -> None:
     rushed(seed)
 
 
+@pytest.mark.parametrize("seed", range(5_000, 5_010))
+def test_also_when_members_are_killed(seed: int) -> None:
+    mortal(seed)
+
+
 @pytest.mark.nightly
 @pytest.mark.timeout(7_200)
 def test_hundreds_of_histories_with_patterns() -> None:
     for seed in range(20_000, 20_500):
         restless(seed)
         rushed(seed)
+        mortal(seed)
 
 
 def nothing(*args: Any, **kwargs: Any) -> None:
@@ -72,6 +79,7 @@ MUTATIONS: dict[str, tuple[int, Callable[[int], Any], Any, str, Any]] = {
     "members are not waited for": (3_000, restless, PatternHome, "_behind", nobody),
     "a new home forgets what was taken": (3_007, rushed, Receiving, "_window", no_rebuilding),
     "a new home does not go on forwarding": (3_009, rushed, Forwarding, "topics_opened", nothing),
+    "replicas do not hear how far it was": (3_001, mortal, Replicas, "_put_mark", nothing),
     "readers do not ask": (3_014, restless, PatternHome, "_tell", nothing),
 }
 

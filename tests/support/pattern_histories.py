@@ -137,6 +137,23 @@ def rushed(seed: int) -> Outcome:
     return _run(Rushed(seed, kills=False, limits=_LIMITS))
 
 
+class _Mortal(Restless):
+    """Members are killed, but never all that hold a slot."""
+
+    def kill_all_copies(self) -> None:
+        """Not here: what is lost with all copies is lost to patterns, too."""
+
+
+def mortal(seed: int) -> Outcome:
+    """Members are killed: what has three copies is forwarded all the same."""
+    history = _Mortal(seed, kills=True, limits=_LIMITS)
+    history.prepare()
+    outcome = history.run()
+    quiet = [node.engine.statistics() for node in history.sim.living()]
+    assert not any(statistics.forward_lag for statistics in quiet), f"seed {seed}: still forwarding"
+    return outcome
+
+
 def _run(history: _Patterns) -> Outcome:
     history.prepare()
     outcome = history.run()

@@ -330,3 +330,18 @@ def test_an_open_request_is_asked_once_while_it_is_read() -> None:
     before = len(rig.messages(PatternOpen))
     reader.join(DEEP, Cursor(1, 0))
     assert len(rig.messages(PatternOpen)) == before
+
+
+def test_the_first_entry_of_a_channel_is_forwarded_though_its_home_dies() -> None:
+    """That it is to be forwarded is known to the replicas before the channel's log is."""
+    rig = Rig(4)
+    home, source, channel = remote(rig)
+    home.join(DEEP)
+    rig.hold = lambda message: isinstance(message, Forward)
+    assert isinstance(source.append(channel, "m1"), Appended)
+    rig.held.clear()
+    rig.hold = lambda message: False
+    rig.kill(source)
+    rig.change()
+    rig.tick(5.0)
+    assert ids(home, DEEP) == ["m1"]

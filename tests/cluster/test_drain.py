@@ -1,4 +1,4 @@
-"""SIGTERM: out of service without one failed request."""
+"""SIGTERM: out of service without one failed request. Each test here sends away another node."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ DELAY = 1.5  # seconds in which the node is not ready, and serves as ever
 ROOM = "/drain/room"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def ring(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterProcess]:
     options = ["--drain-delay", str(DELAY)]
-    with ClusterProcess(3, tmp_path_factory.mktemp("drain"), options) as cluster:
+    with ClusterProcess(5, tmp_path_factory.mktemp("drain"), options) as cluster:
         yield cluster
     assert not cluster.complaints(), cluster.logs()
 
@@ -42,78 +42,80 @@ def test_not_ready_first_and_serving_meanwhile(ring: ClusterProcess) -> None:
     assert node.wait() == 0
 
 
-def test_a_client_takes_its_session_along_and_misses_nothing(ring: ClusterProcess) -> None:
-    leaver, other, publisher = ring.nodes
-    session = Session(leaver, ROOM)
-    with Connection(leaver.client_port) as http:
-        assert http.ask(session.connect(timeout=0))[0]["successful"]
-        http.send(session.connect())  # held
+def test_clients_take_their_sessions_along(ring: ClusterProcess) -> None:
+    """One that polls the leaver, one whose poll is held elsewhere, and one on a WebSocket."""
+    _, leaver, other, publisher, _ = ring.nodes
+    here, elsewhere, streaming = Session(leaver, ROOM), Session(other, ROOM), Session(leaver, ROOM)
+    with (
+        Connection(leaver.client_port) as polling,
+        Connection(leaver.client_port) as relayed,
+        Socket(leaver.client_port) as socket,
+    ):
+        for http, session in ((polling, here), (relayed, elsewhere)):
+            assert http.ask(session.connect(timeout=0))[0]["successful"]
+            http.send(session.connect())  # held, one here and one on `other`
+        assert socket.ask(streaming.connect("websocket", timeout=0))["successful"]
+        socket.send(streaming.connect("websocket"))
         leaver.terminate()
-        status, messages, last = http.receive()
-    assert status == 200
-    assert messages[0]["successful"]
-    assert last, "the next request is to go elsewhere"
+        for http in (polling, relayed):
+            status, messages, last = http.receive()
+            assert status == 200
+            assert messages[-1]["successful"]
+            assert last, "the next request is to go elsewhere"
+        answer = socket.receive()
+        assert isinstance(answer, list), f"closed with {answer} before its connect was answered"
+        assert answer[0]["successful"]
+        assert answer[0]["advice"]["interval"] > 0, "the next connect is to find it closed"
+        assert socket.receive() == 1012
     assert publisher.api("/api/publish", {"channel": ROOM, "data": "between"})[0] == 200
+    with Socket(other.client_port) as socket:
+        replies = read_until_connected(socket, streaming)
+    assert deliveries(replies) == ["between"]
+    connect = next(m for m in replies if m["channel"] == "/meta/connect")
+    assert '"interval": 0' in json.dumps(connect["advice"]), "what the leaver advised is taken back"
     with Connection(other.client_port) as http:
-        got = deliveries(http.ask(session.connect(timeout=0)))
+        got = deliveries(http.ask(here.connect(timeout=0)))
         leaver.wait()
         assert publisher.api("/api/publish", {"channel": ROOM, "data": "after"})[0] == 200
         while len(got) < 2:
-            replies = http.ask(session.connect(timeout=2000))
-            assert replies[-1]["successful"], replies
-            got += deliveries(replies)
+            messages = http.ask(here.connect(timeout=2000))
+            assert messages[-1]["successful"], messages
+            got += deliveries(messages)
     assert got == ["between", "after"]
-
-
-def test_polls_that_are_held_elsewhere_for_its_clients_are_answered(ring: ClusterProcess) -> None:
-    leaver, edge, _ = ring.nodes
-    session = Session(edge, ROOM)
-    with Connection(leaver.client_port) as http:
-        assert http.ask(session.connect(timeout=0))[0]["successful"]
-        http.send(session.connect())  # held on `edge`
-        leaver.terminate()
-        status, messages, last = http.receive()
-    assert (status, last) == (200, True)
-    assert messages[-1]["successful"]
     assert leaver.wait() == 0
 
 
-def test_a_websocket_has_its_connect_answered_before_it_is_closed(ring: ClusterProcess) -> None:
-    leaver, other, publisher = ring.nodes
-    session = Session(leaver, ROOM)
-    with Socket(leaver.client_port) as socket:
-        assert socket.ask(session.connect("websocket", timeout=0))["successful"]
-        socket.send(session.connect("websocket"))  # held
-        leaver.terminate()
-        messages = socket.receive()
-        assert isinstance(messages, list)
-        assert messages[0]["successful"]
-        assert messages[0]["advice"]["interval"] > 0, "the next connect is to find it closed"
-        assert socket.receive() == 1012
-    with Socket(other.client_port) as socket:
-        assert publisher.api("/api/publish", {"channel": ROOM, "data": "x"})[0] == 200
-        socket.send(session.connect("websocket", timeout=0))
-        replies: list[dict[str, object]] = []
-        while not deliveries(replies) or "/meta/connect" not in {m["channel"] for m in replies}:
-            received = socket.receive()
-            assert isinstance(received, list), received
-            replies += received
-    connect = next(m for m in replies if m["channel"] == "/meta/connect")
-    assert connect["successful"]
-    assert '"interval": 0' in json.dumps(connect["advice"]), "what the leaver advised is taken back"
+def read_until_connected(socket: Socket, session: Session) -> list[dict[str, object]]:
+    """What comes on a new WebSocket, until the connect is answered and a message has come."""
+    socket.send(session.connect("websocket", timeout=0))
+    replies: list[dict[str, object]] = []
+    while not deliveries(replies) or "/meta/connect" not in {m["channel"] for m in replies}:
+        received = socket.receive()
+        assert isinstance(received, list), received
+        replies += received
+    return replies
 
 
 def test_what_is_on_its_way_is_answered_first(ring: ClusterProcess) -> None:
-    leaver, home, _ = ring.nodes
+    *_, home, leaver = ring.nodes
+    ring.wait_formed()
     channel = locate(leaver, home)
     session = Session(leaver)
-    home.pause()  # (not so long that it is taken for dead)
-    with Connection(leaver.client_port) as http, Socket(leaver.client_port) as socket:
+    with (
+        Connection(leaver.client_port) as http,
+        Connection(leaver.client_port) as idle,
+        Socket(leaver.client_port) as socket,
+    ):
         assert socket.ask(session.connect("websocket", timeout=0))["successful"]
+        assert idle.ask(session.publish("/elsewhere", "idle"))[-1]["successful"]
+        home.pause()  # (not so long that it is taken for dead)
         http.send(session.publish(channel, "http"))
         socket.send(session.publish(channel, "socket"))
         leaver.signal(signal.SIGINT)  # without delay
         time.sleep(0.3)
+        idle.send(session.subscribe("/meta/no"))
+        status, _, last = idle.receive()
+        assert (status, last) == (200, True), "a kept connection is served once more"
         home.resume()
         status, (reply,), _ = http.receive()
         assert (status, reply["successful"]) == (200, True)
@@ -122,24 +124,3 @@ def test_what_is_on_its_way_is_answered_first(ring: ClusterProcess) -> None:
         assert answer[-1]["successful"]
         assert socket.receive() == 1012
     assert leaver.wait() == 0
-
-
-def test_a_kept_connection_is_served_once_more_and_then_closed(ring: ClusterProcess) -> None:
-    leaver = ring.nodes[0]
-    session = Session(leaver, ROOM)
-    slow = ring.nodes[1]
-    channel = locate(leaver, slow)
-    with Connection(leaver.client_port) as idle:
-        assert idle.ask(session.connect(timeout=0))[0]["successful"]
-        slow.pause()
-        with Connection(leaver.client_port) as http:
-            # A request in flight keeps the node where it is.
-            http.send(session.publish(channel, 1))
-            leaver.signal(signal.SIGINT)
-            time.sleep(0.3)
-            idle.send(session.connect())
-            status, messages, last = idle.receive()
-            slow.resume()
-            assert (status, last) == (200, True)
-            assert messages[-1]["successful"], "answered, not held"
-            assert http.receive()[0] == 200

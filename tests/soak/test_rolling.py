@@ -26,6 +26,7 @@ RATE = float(os.environ.get("COMETRING_ROLLING_RATE", "60"))  # publishes a seco
 ROOMS = max(2, CLIENTS // 10)
 NODES = 5
 BY_CLIENTS = 0.4  # of all publishes; the rest come over the application interface
+CROSSED = "this node is leaving"  # why a publish failed that its WebSocket's close crossed
 QUIET = 3.0  # seconds at the end for what was acknowledged to arrive
 
 
@@ -63,7 +64,9 @@ def test_a_rolling_restart_goes_unnoticed(tmp_path: Path) -> None:
     )
     assert not verdict.faults
     assert not verdict.duplicates
-    assert not retried
+    assert all(failures.keys() <= {CROSSED} for failures in retried), retried
+    crossed = sum(failures[CROSSED] for failures in retried)
+    assert crossed <= max(2, CLIENTS * NODES // 100), "publishes that crossed a close"
     assert not api.failures
     assert not lost
     assert not cluster.complaints()

@@ -1,15 +1,17 @@
 """HAProxy before a ring: round-robin, not sticky, and it looks at `/readyz` as a balancer does.
 
 A node that is not ready gets nothing new, and keeps what it has (so a drain is
-left in peace). From a node that does not answer at all, hung or dead, the
-connections are taken (`cut`): HAProxy has one check a server, so whoever looks
-at `/healthz` does that over its runtime socket.
+left in peace). From a node that hangs the connections are taken (`cut`), over
+the runtime socket, since HAProxy has one check a server. A balancer would find
+out at `/healthz`; here the kernel is asked whether the process is stopped, so
+that a machine with too much to do does not look like a node that hangs.
 """
 
 from __future__ import annotations
 
 import socket
 import subprocess
+from pathlib import Path
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Self
 
@@ -18,11 +20,10 @@ from programs import require_program
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from cluster_process import NodeProcess
 
-LOOK = 0.3  # seconds between looks at a node's health; two failures in a row and it is cut off
+LOOK = 0.3  # seconds between looks at processes; stopped twice in a row and it is cut off
 CONFIGURATION = """\
 global
     maxconn 4000
@@ -121,20 +122,18 @@ class HAProxy:
         return b"".join(parts).decode()
 
     def _watch_health(self) -> None:
-        failed = dict.fromkeys(range(len(self._nodes)), 0)
+        stopped = dict.fromkeys(range(len(self._nodes)), 0)
         while not self._done.wait(LOOK):
             for i, node in enumerate(self._nodes):
-                failed[i] = 0 if _healthy(node) else failed[i] + 1
-                if failed[i] == 2:
+                stopped[i] = stopped[i] + 1 if _stopped(node) else 0
+                if stopped[i] == 2:
                     self.cut(node)
 
 
-def _healthy(node: NodeProcess) -> bool:
-    """Whether ``/healthz`` is answered, and soon."""
+def _stopped(node: NodeProcess) -> bool:
+    """Whether the node's process is (state T of proc(5))."""
     try:
-        with socket.create_connection((HOST, node.ops_port), 0.5) as conn:
-            conn.settimeout(0.5)
-            conn.sendall(b"GET /healthz HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n")
-            return b" 200 " in conn.recv(64)
-    except OSError:
+        stat = Path(f"/proc/{node.pid}/stat").read_text("ascii")
+    except (OSError, AssertionError):
         return False
+    return stat.rpartition(")")[2].split()[0] == "T"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from chaos import wait_healed
+from chaos import START_LIMIT, wait_healed
 from cluster_process import ClusterProcess, NodeProcess
 from witnesses import Reader, Writer, missing
 
@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 ARRIVED = 20.0  # seconds for the last message to come
 WITHIN = 0.05  # seconds in which all the copies die
 ROOMS = [f"/room/{i}" for i in range(40)]
+
+
+def started(nodes: int, folder: Path) -> ClusterProcess:
+    cluster = ClusterProcess(nodes, folder)
+    cluster.start_within = START_LIMIT
+    return cluster
 
 
 def copies(cluster: ClusterProcess, channel: str) -> list[NodeProcess]:
@@ -45,8 +51,9 @@ def wait_arrived(writers: Sequence[Writer], readers: Sequence[Reader]) -> None:
 
 
 @pytest.mark.nightly
+@pytest.mark.timeout(300)
 def test_one_copy_of_three_is_enough(tmp_path: Path) -> None:
-    with ClusterProcess(5, tmp_path) as cluster, ExitStack() as stack:
+    with started(5, tmp_path) as cluster, ExitStack() as stack:
         wait_healed(cluster)
         dying = copies(cluster, ROOMS[0])[:2]
         left = [node for node in cluster.nodes if node not in dying]
@@ -68,13 +75,10 @@ def test_one_copy_of_three_is_enough(tmp_path: Path) -> None:
 
 
 @pytest.mark.nightly
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(300)
 def test_where_all_copies_die_readers_are_told_of_a_gap(tmp_path: Path) -> None:
     """The others notice nothing. Nine nodes: five vote, and enough of those must live."""
-    with ExitStack() as stack:
-        cluster = ClusterProcess(9, tmp_path)
-        stack.callback(cluster.stop)
-        cluster.start(timeout=90.0)
+    with started(9, tmp_path) as cluster, ExitStack() as stack:
         wait_healed(cluster)
         ring = cluster.nodes[0].ring()
         assert ring is not None

@@ -117,6 +117,7 @@ def fail_over(cluster: ClusterProcess, kill: int) -> float:
 
 
 @pytest.mark.nightly
+@pytest.mark.timeout(600)
 def test_a_session_is_back_soon_after_its_node_was_killed(tmp_path: Path) -> None:
     cluster = durable(ClusterProcess(NODES, tmp_path / "nodes"), tmp_path)
     with cluster:

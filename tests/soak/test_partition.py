@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from chaos import wait_healed
+from chaos import START_LIMIT, wait_healed
 from network_lab import LabCluster, network_lab
 from witnesses import Reader, Writer, missing
 
@@ -31,10 +31,11 @@ ARRIVED = 20.0  # seconds after the end for the last message to come
 
 
 @pytest.mark.nightly
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 def test_a_minority_says_ok_to_nothing_and_nothing_is_lost(tmp_path: Path) -> None:
     with network_lab(5) as lab:
         cluster = LabCluster(lab, tmp_path)
+        cluster.start_within = START_LIMIT
         with cluster, ExitStack() as stack:
             wait_healed(cluster)
             readers = [

@@ -31,6 +31,7 @@ QUIET = 3.0  # seconds at the end for what was acknowledged to arrive
 
 
 @pytest.mark.nightly
+@pytest.mark.timeout(600)
 def test_a_rolling_restart_goes_unnoticed(tmp_path: Path) -> None:
     rooms = [f"/room/{i}" for i in range(ROOMS)]
     cluster = durable(ClusterProcess(NODES, tmp_path / "nodes", ["--drain-delay", "1"]), tmp_path)

@@ -34,6 +34,7 @@ QUIET = 5.0  # seconds at the end for what was acknowledged to arrive
 
 
 @pytest.mark.nightly
+@pytest.mark.timeout(600)
 def test_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
     rooms = [f"/room/{i}" for i in range(ROOMS)]
     options = ["--drain-delay", "1"]

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-HEAL_LIMIT = 45.0  # seconds
+HEAL_LIMIT = 90.0  # seconds
+START_LIMIT = 90.0
 
 
 class Blow(StrEnum):
@@ -71,7 +72,11 @@ class Chaos:
 
 
 def durable(cluster: ClusterProcess, folder: Path) -> ClusterProcess:
-    """Give every node a state directory, so that a restarted one is who it was."""
+    """Give every node a state directory, so that a restarted one is who it was.
+
+    And time: the machine may have more to do than to start nodes.
+    """
+    cluster.start_within = START_LIMIT
     for node in cluster.nodes:
         node.arguments += ["--state-dir", str(folder / f"state-{node.index}")]
     return cluster

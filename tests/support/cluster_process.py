@@ -196,6 +196,9 @@ class ClusterProcess:
     of the nodes that all others are told to join (every other node where None).
     """
 
+    start_within = 20.0
+    """Seconds in which `with` wants the nodes to be a ring."""
+
     def __init__(
         self,
         nodes: int,
@@ -329,7 +332,7 @@ class ClusterProcess:
         self._leash = None
 
     def __enter__(self) -> Self:
-        return self.start()
+        return self.start(self.start_within)
 
     def __exit__(self, *_: object) -> None:
         self.stop()

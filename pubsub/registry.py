@@ -284,6 +284,8 @@ class Registry:
             if topic is not None and record.inbox < cursor:
                 record.inbox = min(cursor, topic.last)
                 topic.log.trim_to(record.inbox.offset)
+                if topic.feed is not None:  # (it stays, if an entry is on its way to the copies)
+                    topic.feed.origin = record.inbox
                 if record.inbox == topic.last and topic.assigned == topic.last.offset:
                     self.inboxes.drop(topic)
         record.advance(cursors, self._core.sharer)

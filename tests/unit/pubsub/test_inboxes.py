@@ -9,6 +9,7 @@ from pubsub.effects import Deliver, Reset
 from pubsub.limits import Limits
 from pubsub.messages import Consumed, Cursor, Entries, Entry, Join, Joined, Vacated
 from pubsub.sessions import address_of, session_id
+from pubsub.slot_messages import Replicated
 from pubsub_rig import Node, Rig
 from pubsub_sim import make_view
 
@@ -57,6 +58,22 @@ def test_what_is_consumed_is_dropped_and_offsets_go_on(local: bool) -> None:
     assert [node.engine.statistics().log_bytes for node in rig.nodes] == [0, 0, 0]
     assert sender.append(address, "m4").cursor == Cursor(1, 4)
     assert unread(edge, address) == ["m4"]
+
+
+@both
+def test_what_is_on_its_way_while_the_rest_is_consumed_leaves_no_gap(local: bool) -> None:
+    """The feed goes on from what was consumed, so that a reader made anew misses nothing."""
+    rig = Rig()
+    _, edge, sender, address = opened(rig, local=local)
+    sender.append(address, "m1")
+    edge.took(Deliver)
+    rig.hold = lambda message: isinstance(message, Replicated)
+    assert sender.append(address, "m2") is None, "not committed yet"
+    edge.consumed(address, 1, (address, Cursor(1, 1)))
+    rig.let_go()
+    feed = edge.took(Deliver)[-1].feed
+    (entry,) = feed.log.after(feed.origin.offset, 9)
+    assert (entry.message_id, entry.offset) == ("m2", feed.origin.offset + 1)
 
 
 @both

@@ -55,6 +55,7 @@ class Flushing:
     def finish_walk(self) -> None:
         """Serve the rest of a walk that was put aside, so that all its readers stand alike."""
         if self._walk is not None:
+            self._walk.topic.walk = None
             self._advance(self._walk, float("inf"))
             self._walk = None
 
@@ -69,7 +70,9 @@ class Flushing:
             if walk is None:
                 continue
             self._walk = walk
+            walk.topic.walk = None
             if not self._advance(walk, stop):
+                walk.topic.walk = walk
                 return True
             self._walk = None
         while lagging or telling:

@@ -23,7 +23,7 @@ from node.lagging import Lagging, position_of
 from node.lazy import LazyTopics, bring_forward
 from node.sse import cursors as event_ids
 from node.sse import events
-from node.topic import ARRAYS, Topic
+from node.topic import ARRAYS, Topic, stands
 from pubsub.messages import Cursor, Failed
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ class Hub:
         feed = topic.feed
         offset = start.offset
         session.level_with(topic)
-        if offset != topic.flushed:
+        if offset != stands(session, topic):
             session.fall_behind(topic, offset)
             self._lagging.waiting[session] = None
         elif feed is not None and feed.last.offset > offset:
@@ -224,6 +224,7 @@ class Hub:
                 return
         topic.feed = feed
         topic.flushed = feed.origin.offset
+        topic.walk = None  # (it goes on, in offsets of the old feed)
         for session in topic.members:
             session.level_with(topic)
             if session.acks is not None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from node.bayeux.channels import SERVICE_INBOX
 from node.http.responses import stream_chunk
 from node.sse import events
-from node.topic import ARRAYS, BATCH_BYTES, MESSAGES, NUMBERED, Topic, Wire, read
+from node.topic import ARRAYS, BATCH_BYTES, MESSAGES, NUMBERED, Topic, Wire, read, stands
 from pubsub.messages import Cursor
 from pubsub.wildcards import rank
 
@@ -79,11 +79,11 @@ class Lagging:
             if not ahead:
                 entries = [entry for entry in entries if entry.offset <= topic.flushed]
             upto = entries[-1].offset if entries else offset
-            if upto == topic.flushed:
+            if upto == topic.flushed and not (topic.walk and topic.walk.awaits(session)):
                 session.level_with(topic)
             else:
                 session.fall_behind(topic, upto)
-            if upto > topic.flushed:
+            if upto >= topic.flushed:
                 self.waiting[session] = None  # to be level once the flush has passed it
             if entries and topic.is_pattern and session.overlaps is not None:
                 entries = session.overlaps.filter(topic.name, entries)
@@ -202,7 +202,7 @@ def position_of(session: Session, topic: Topic) -> Cursor | None:
     feed = topic.feed
     if feed is None:
         return None
-    served = (session.behind or {}).get(topic, topic.flushed)
+    served = stands(session, topic)
     if session.acks is not None:
         served = session.acks.position(topic, served)
     return Cursor(feed.last.epoch, served)

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from node.topic import stands
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -28,7 +30,7 @@ def bring_forward(
     mine = session.topics if inbox is None else (*session.topics, inbox)
     for topic in mine if len(mine) < len(marked) else marked:
         if topic in marked and session in topic.members and topic.feed is not None:
-            session.fall_behind(topic, (session.behind or {}).get(topic, topic.flushed))
+            session.fall_behind(topic, stands(session, topic))
 
 
 class LazyTopics:

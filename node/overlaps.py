@@ -14,6 +14,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
+from node.topic import stands
 from pubsub.messages import Cursor
 from pubsub.wildcards import covering, covers, is_pattern
 
@@ -163,8 +164,7 @@ def standing(session: Session, channel: str) -> Cursor | None:
         return None
     for topic in session.topics:
         if topic.is_pattern and covers(topic.name, channel) and topic.feed is not None:
-            offset = (session.behind or {}).get(topic, topic.flushed)
-            for entry in reversed(_before(topic, Cursor(0, offset))):
+            for entry in reversed(_before(topic, Cursor(0, stands(session, topic)))):
                 source = entry.source
                 if source is not None and source.topic == channel:
                     return Cursor(source.epoch, source.offset)

@@ -115,6 +115,7 @@ class Topic:
         "members",
         "name",
         "waiting",
+        "walk",
     )
 
     def __init__(self, name: str, *, lazy: bool = False, batch: float = 0.0) -> None:
@@ -124,6 +125,7 @@ class Topic:
         self.batch = batch  # seconds that a flush waits for more
         self.feed: Feed | None = None  # None while joining
         self.flushed = 0  # offset up to which level members have been served
+        self.walk: Walk | None = None  # put aside; its last readers are not level yet
         self.members: dict[Session, None] = {}
         self.waiting: list[Callable[[Joined | Failed], None]] = []
         self.alone: tuple[Topic, ...] = (self,)  # shared by all sessions with this one topic
@@ -137,10 +139,27 @@ class Topic:
 class Walk:
     """One topic's flush in progress, so that a long one can be put aside."""
 
-    __slots__ = ("index", "members", "topic", "wire")
+    __slots__ = ("_places", "index", "members", "topic", "wire")
 
     def __init__(self, topic: Topic, wire: Wire) -> None:
         self.topic = topic
         self.wire = wire
         self.members = list(topic.members)
         self.index = 0
+        self._places: dict[Session, int] = {}
+
+    def awaits(self, session: Session) -> bool:
+        """Whether the walk, put aside, has still to come to `session`."""
+        if not self._places:
+            self._places = {member: place for place, member in enumerate(self.members)}
+        return self._places.get(session, -1) >= self.index
+
+
+def stands(session: Session, topic: Topic) -> int:
+    """The offset up to which `session` has been served `topic`."""
+    if session.behind is not None and topic in session.behind:
+        return session.behind[topic]
+    walk = topic.walk
+    if walk is not None and walk.awaits(session):
+        return walk.wire.after
+    return topic.flushed

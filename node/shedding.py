@@ -27,6 +27,7 @@ FIRST: Final = 1.0  # seconds: the smallest interval that is told
 SETTLE: Final = 2.0  # seconds that a change gets, at least, before the next
 CALM: Final = 0.5  # of the limit: below it the load counts as gone
 ENOUGH: Final = 2  # observations in a row, so that a single stall changes nothing
+DEAF: Final = 1.0  # seconds of lag past which a client's silence may be our not having listened
 RETRY_AFTER: Final = 5  # seconds, told to who is refused
 _SPREAD = 1024
 
@@ -46,6 +47,7 @@ class Shedding:
         self._longest = config.shed_interval
         self.interval = 0.0
         self.refusing = False
+        self.lag = 0.0  # seconds, as last observed
         self.raised = 0  # times that the interval went up from nothing, since the start
         self._late = self._stuck = 0  # observations in a row over each limit
         self._changed = float("-inf")
@@ -54,6 +56,7 @@ class Shedding:
     def observe(self, lag: float, now: float) -> bool:
         """`lag`: the worst of the last period, seconds. True: something has changed."""
         before = (self.interval, self.refusing)
+        self.lag = lag
         self._stuck = self._stuck + 1 if self._refuse and lag > self._refuse else 0
         self._late = self._late + 1 if self._limit and lag > self._limit else 0
         if lag > self._limit * CALM:

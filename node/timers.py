@@ -15,6 +15,7 @@ import trio
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+STALL = 1.0  # seconds
 TICK = 0.1  # seconds; deadlines are met up to one tick late, never early
 
 
@@ -68,7 +69,14 @@ class TimerWheel:
                     self._expired(item)
 
     async def run(self) -> None:
-        """Advance until cancelled."""
+        """Advance until cancelled.
+
+        After a stall everybody else gets a turn first: whoever is about to be called
+        silent may have spoken.
+        """
         while True:
-            await trio.sleep(TICK)
-            self.advance(trio.current_time())
+            due = trio.current_time() + TICK
+            await trio.sleep_until(due)
+            now = trio.current_time()
+            if now - due < STALL:
+                self.advance(now)

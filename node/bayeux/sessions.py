@@ -6,12 +6,14 @@ from functools import partial
 from typing import TYPE_CHECKING, cast
 
 import structlog
+import trio
 
 from node.bayeux.acks import Acks
 from node.bayeux.connects import Connects, let_go
 from node.bayeux.traits import ACKNOWLEDGES, unpack
 from node.rules import Rules
 from node.session import Session
+from node.shedding import DEAF
 from node.websocket import CloseCode
 from pubsub.messages import Cursor, Failed, Record, SessionDone
 
@@ -117,6 +119,8 @@ class Sessions(Connects):
             self.hub.release_poll(session)
         elif session.stream is not None and session.connect_id is not None:
             self._answer_connect(session)
+        elif max(self.shedding.lag, self._stats.recent_lag) > DEAF:
+            self.wheel.arm(session, trio.current_time() + DEAF)  # it may be among the unread
         else:
             self._stats.sessions_swept += 1
             self.close(session)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import trio
+import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.timers import TICK, TimerWheel
+from node.timers import STALL, TICK, TimerWheel
 
 
 class Item:
@@ -59,3 +60,19 @@ def test_a_disarmed_item_stays_quiet() -> None:
 
     trio.run(main)
     assert fired == []
+
+
+async def test_after_a_stall_everybody_else_gets_a_turn_first(
+    mock_clock: trio.testing.MockClock, nursery: trio.Nursery
+) -> None:
+    fired: list[object] = []
+    wheel = TimerWheel(fired.append)
+    wheel.arm(Item(), trio.current_time() + 1)
+    nursery.start_soon(wheel.run)
+    await trio.testing.wait_all_tasks_blocked()
+    mock_clock.jump(STALL + 5)
+    await trio.testing.wait_all_tasks_blocked()
+    assert fired == []
+    mock_clock.jump(TICK)
+    await trio.testing.wait_all_tasks_blocked()
+    assert len(fired) == 1

@@ -90,9 +90,27 @@ async def test_who_waits_as_told_is_not_swept(edge: Edge) -> None:
     pause = reply_of(held)["advice"]["interval"] / 1000
     assert pause >= edge.config.shed_interval / 2
     silence = pause + edge.config.max_interval
+    lag(edge, 0, times=1)
     edge.sessions.wheel.advance(trio.current_time() + silence - 1)
     assert edge.sessions.get(client.address) is not None
     edge.sessions.wheel.advance(trio.current_time() + silence + 1)
+    assert edge.sessions.get(client.address) is None
+
+
+async def test_nobody_is_called_silent_by_a_node_that_does_not_listen(edge: Edge) -> None:
+    """Its poll may be among the requests that are not read yet."""
+    client = edge.client()
+    edge.sessions.wheel.advance(trio.current_time())
+    late = trio.current_time() + edge.config.max_interval + 1
+    edge.stats.note_wait(3)
+    edge.sessions.wheel.advance(late)
+    assert edge.sessions.get(client.address) is not None
+    edge.stats.recent_lag = 0.0
+    lag(edge, 3)
+    edge.sessions.wheel.advance(late + 2)
+    assert edge.sessions.get(client.address) is not None
+    lag(edge, 0)
+    edge.sessions.wheel.advance(late + 4)
     assert edge.sessions.get(client.address) is None
 
 

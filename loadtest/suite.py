@@ -18,6 +18,7 @@ from loadtest.scenarios import (
     idle,
     liberator,
     longpoll,
+    mixed,
     peers,
     plurk,
     proxy,
@@ -114,6 +115,7 @@ SCENARIOS: Final = (
         replicas.Replicas(),
         replicas.Replicas(seconds=2.0, rounds=2),
     ),
+    Scenario("mixed", mixed, mixed.Mixed, None, None),
     Scenario("guard", guard, guard.Guard, None, None),
     Scenario("hops", hops, hops.Hops, hops.Hops(), hops.Hops()),
     Scenario(

@@ -189,6 +189,7 @@ class Node:
         shedding, stats = self.sessions.shedding, self.stats
         while True:
             await trio.sleep(PERIOD)
+            await trio.lowlevel.checkpoint()  # after a stall: who measures it is due as well
             lag, stats.recent_lag = stats.recent_lag, 0.0
             if shedding.observe(lag, trio.current_time()):
                 stats.shed_interval = shedding.interval

@@ -28,7 +28,6 @@ SETTLE: Final = 2.0  # seconds that a change gets, at least, before the next
 CALM: Final = 0.5  # of the limit: below it the load counts as gone
 ENOUGH: Final = 2  # observations in a row, so that a single stall changes nothing
 DEAF: Final = 1.0  # seconds of lag past which a client's silence may be our not having listened
-RETRY_AFTER: Final = 5  # seconds, told to who is refused
 _SPREAD = 1024
 
 

@@ -13,7 +13,8 @@ HANDSHAKE: Final = (
 )
 CONNECT_MARK: Final = b'"/meta/connect"'
 FAILURE_MARK: Final = b'"successful":false'
-_INTERVAL: Final = re.compile(rb'"advice":\{[^}]*"interval":(\d+)')
+ADVICE_MARK: Final = b'"advice":'
+_INTERVAL: Final = re.compile(rb'"advice":\{[^{}]*"interval":(\d+)')
 
 
 class Refused(Exception):
@@ -78,12 +79,15 @@ def connect_prefix(client_id: str, transport: str, timeout: int | None) -> bytes
     ).encode()
 
 
+def pause_of(answer: bytes) -> float | None:
+    """Seconds that the `advice` in an answer asks clients to wait before they connect again.
+
+    None where it says nothing of that.
+    """
+    found = _INTERVAL.search(answer)
+    return int(found[1]) / 1000 if found is not None else None
+
+
 def connect(prefix: bytes, turn: int) -> bytes:
     """The connect request number `turn`."""
     return b'%b%d"}]' % (prefix, turn)
-
-
-def pause_of(reply: bytes) -> float:
-    """Seconds that a connect's reply asks its client to wait (``advice.interval``)."""
-    asked = _INTERVAL.search(reply) if b'"advice"' in reply else None
-    return int(asked[1]) / 1000 if asked else 0.0

@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from time import monotonic
 from typing import TYPE_CHECKING, Final
 
-from loadtest.swarm.bayeux import Refused
+from loadtest.swarm.bayeux import ADVICE_MARK, Refused, pause_of
 from loadtest.swarm.frames import BadFrame
 from loadtest.swarm.responses import BadResponse
-from loadtest.swarm.sampler import WrongMessage
+from loadtest.swarm.sampler import WrongMessage, last_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,13 +32,14 @@ class Hangup(OSError):
 class Client:
     """One TCP connection to the server under test; subclasses speak a transport."""
 
-    __slots__ = ("buffer", "crowd", "deliveries", "sampler", "session", "sock")
+    __slots__ = ("buffer", "crowd", "deliveries", "pause", "sampler", "session", "sock")
 
     def __init__(self, crowd: Crowd, sampler: Sampler | None) -> None:
         self.crowd = crowd
         self.sampler = sampler
         self.deliveries = 0
         self.session = ""
+        self.pause = 0.0  # seconds between connects, as the server last advised
         self.buffer = b""  # an incomplete response or frame
         self.sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
 
@@ -94,10 +96,32 @@ class Client:
             self.buffer = b""
         return data
 
-    def count(self, number: int) -> None:
-        """Note `number` deliveries."""
+    def after_pause(self, answer: bytes, step: Callable[[], None]) -> None:
+        """Run `step` once the pause is over that the server's advice asks for: now, as a rule.
+
+        As stock clients have it: what was advised holds until something else is. `answer`: the
+        last one, with or without advice.
+        """
+        if ADVICE_MARK in answer:
+            told = pause_of(answer)
+            if told is not None:
+                self.pause = told
+        if self.pause:
+            self.crowd.loop.call_at(monotonic() + self.pause, lambda: self._resume(step))
+        else:
+            step()
+
+    def _resume(self, step: Callable[[], None]) -> None:
+        if self.sock.fileno() >= 0:  # it was not lost while it waited
+            self.guard(step)
+
+    def count(self, number: int, data: bytes = b"") -> None:
+        """Note `number` deliveries, the whole ones in `data`."""
         self.deliveries += number
         crowd = self.crowd
+        if crowd.order.numbered and last_number(data) != self.deliveries:
+            self.fail(WrongMessage(f"message {last_number(data)} after {self.deliveries} in all"))
+            return
         crowd.deliveries += number
         if crowd.deliveries >= crowd.goal:
             crowd.reach()

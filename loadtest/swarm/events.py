@@ -64,4 +64,4 @@ class EventClient(Client):
         if number:
             if self.sampler is not None:
                 self.sampler.check_marks(data, monotonic_ns())
-            self.count(number)
+            self.count(number, data)

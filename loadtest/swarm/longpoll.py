@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from random import Random
-from time import monotonic, monotonic_ns
+from time import monotonic_ns
 from typing import TYPE_CHECKING
 
 from loadtest.swarm import bayeux
@@ -82,10 +82,6 @@ class LongPollClient(Client):
         head: Head = self._head
         self.send(head.request(bayeux.connect(self._body, self._turn)))
 
-    def _poll_later(self) -> None:
-        if self.sock.fileno() >= 0:  # (it may have been lost meanwhile)
-            self.guard(self._poll)
-
     def _polled(self) -> None:
         """A poll has (perhaps) been answered: count and poll again. The hot path."""
         try:
@@ -98,14 +94,10 @@ class LongPollClient(Client):
                 raise bayeux.Refused(data[-300:].decode("latin-1"))
             if self.sampler is not None:
                 self.sampler.check(body_of(data), monotonic_ns())
-            pause = bayeux.pause_of(data)
-            if pause:
-                self.crowd.loop.call_at(monotonic() + pause, self._poll_later)
-            else:
-                self._poll()
+            self.after_pause(data, self._poll)
         except FAULTS as error:
             self.fail(error)
             return
         self.crowd.cycles += 1
         if DATA_MARK in data:
-            self.count(data.count(DATA_MARK))
+            self.count(data.count(DATA_MARK), data)

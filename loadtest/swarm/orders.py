@@ -47,6 +47,7 @@ class Open(msgspec.Struct, tag="open"):
     ports: list[int] = msgspec.field(default_factory=list)  # clients go to them in turn
     dialogue: list[str] = msgspec.field(default_factory=list)  # frames, each after an answer
     heartbeat: tuple[str, str] = ("", "")  # a text frame that is to be answered, and its answer
+    numbered: bool = False  # one channel: a client's last message must be the count of all it got
     conditional: bool = False  # polls name the last answer (If-Modified-Since, If-None-Match)
 
 

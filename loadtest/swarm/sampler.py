@@ -27,6 +27,12 @@ _deliveries = msgspec.json.Decoder(list[_Delivery])
 _one_delivery = msgspec.json.Decoder(_Delivery)
 
 
+def last_number(data: bytes) -> int:
+    """The number that the last message in `data` carries; 0 where there is none."""
+    start = data.rfind(b'"n":')
+    return int(data[start + 4 : data.index(b",", start)]) if start >= 0 else 0
+
+
 class Sampler:
     """Checks one reader's messages: on each channel they count up from 1, none missing or twice."""
 

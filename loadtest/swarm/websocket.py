@@ -106,7 +106,7 @@ class FrameClient(Client):
             self.fail(error)
             return
         if number:
-            self.count(number)
+            self.count(number, data[: len(data) - len(self.buffer)])
 
     def glance(self, data: bytes) -> None:
         """A whole text frame, header included, of a client that is not sampled."""
@@ -196,4 +196,4 @@ class WebSocketClient(FrameClient):
         if bayeux.FAILURE_MARK in data:
             raise bayeux.Refused(data[-300:].decode("latin-1"))
         self.crowd.cycles += 1
-        self._connect()
+        self.after_pause(data, self._connect)

@@ -8,6 +8,7 @@ import signal
 import socket
 import ssl
 from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import quote
 
 import pytest
 
@@ -160,3 +161,27 @@ def test_a_plain_client_is_told_and_counted(node: NodeProcess) -> None:
     metrics = node.metrics()
     assert metrics['cometring_tls_handshakes_total{outcome="plain"}'] == 1
     assert metrics['cometring_connections{transport="tls-handshake"}'] == 0
+
+
+def test_callback_polling(node: NodeProcess, issued: Issued) -> None:
+    """The scripts of pages: a session, a held poll, a message."""
+    with Secure(node, issued) as client, Secure(node, issued) as application:
+
+        def get(*messages: dict[str, Any]) -> None:
+            client.http.request("GET", "/bayeux?jsonp=cb&message=" + quote(json.dumps(messages)))
+
+        def read() -> Any:
+            text = client.http.getresponse().read().decode()
+            return json.loads(text.removeprefix("/**/cb(").removesuffix(");"))
+
+        kinds = {"version": "1.0", "supportedConnectionTypes": ["callback-polling"]}
+        get({"channel": "/meta/handshake"} | kinds)
+        session = {"clientId": read()[0]["clientId"]}
+        get(session | {"channel": "/meta/subscribe", "subscription": "/chat/scripts"})
+        assert read()[0]["successful"]
+        poll = session | {"channel": "/meta/connect", "connectionType": "callback-polling"}
+        get(poll)
+        read()  # the first is not held
+        get(poll)
+        application.post("/api/publish", {"channel": "/chat/scripts", "data": "x" * 20_000})
+        assert read()[0]["data"] == "x" * 20_000

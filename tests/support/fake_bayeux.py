@@ -58,15 +58,17 @@ class FakeBayeux:
         with self._lock:
             return len(self._waiting)
 
-    def deliver(self, *, skip: int = 0, ping: bool = False) -> None:
-        """One message to all (but `skip` sequence numbers first)."""
+    def deliver(self, *, skip: int = 0, ping: bool = False, interval: int | None = None) -> None:
+        """One message to all (but `skip` sequence numbers first), with advice in milliseconds."""
         self._sequence += 1 + skip
         data = {"n": self._sequence, "sent_ns": 1, "text": "hello"}
         message = {"channel": "/bench/room", "data": data}
         with self._lock:
             waiting, self._waiting = self._waiting, []
         for sock, turn, framed in waiting:
-            reply = {"channel": "/meta/connect", "successful": True, "id": turn}
+            reply: Any = {"channel": "/meta/connect", "successful": True, "id": turn}
+            if interval is not None:
+                reply["advice"] = {"reconnect": "retry", "interval": interval, "timeout": 30_000}
             with suppress(OSError):  # a client may hang up at what it gets
                 if not framed:
                     self._respond(sock, [message, reply])

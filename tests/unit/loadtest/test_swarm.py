@@ -67,6 +67,35 @@ def test_every_delivery_is_counted_and_the_sampled_are_checked(
     assert server.pongs == (3 * CLIENTS if transport == "websocket" else 0)
 
 
+@pytest.mark.parametrize("transport", KINDS)
+def test_the_interval_that_is_advised_is_kept_until_another_is(
+    swarm: Swarm, transport: str
+) -> None:
+    with FakeBayeux() as server:
+        swarm.open(order(transport, server))
+        for interval, at_least in ((300, 0.3), (None, 0.3), (0, 0.0)):
+            wait_for_all(server)
+            told = time.monotonic()
+            server.deliver(interval=interval)
+            wait_for_all(server)
+            assert time.monotonic() - told >= at_least
+        assert swarm.tell().faults == []
+
+
+@pytest.mark.parametrize("transport", KINDS)
+def test_every_client_may_look_whether_one_is_missing(swarm: Swarm, transport: str) -> None:
+    with FakeBayeux() as server:
+        swarm.open(order(transport, server, sampled=0, numbered=True))
+        wait_for_all(server)
+        server.deliver()
+        wait_for_all(server)
+        server.deliver(skip=1)
+        deadline = time.monotonic() + 10
+        while len(swarm.tell().faults) < CLIENTS:
+            assert time.monotonic() < deadline
+        assert "message 3 after 2 in all" in swarm.tell().faults[0]
+
+
 def test_long_polls_carry_the_cookie_that_was_set(swarm: Swarm) -> None:
     with FakeBayeux() as server:
         swarm.open(order("long-polling", server))

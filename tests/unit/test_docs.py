@@ -19,6 +19,35 @@ def test_every_test_that_is_named_exists(page: str, least: int) -> None:
     assert len(named) > least
     for path, name in named:
         file = path or file  # the last file named is meant where none is
-        if not re.search(rf"^(async )?def {name}\(", (ROOT / file).read_text(), re.MULTILINE):
+        if not re.search(rf"^\s*(async )?def {name}\(", (ROOT / file).read_text(), re.MULTILINE):
             missing.append(f"{file}::{name}")
     assert not missing
+
+
+def rows_of(section: str) -> list[list[str]]:
+    """The cells of the table rows in a section of the page on Bayeux."""
+    text = (ROOT / "docs" / "bayeux.md").read_text()
+    found = re.search(rf"^#+ {section}\n(.*?)(?=^##|\Z)", text, re.MULTILINE | re.DOTALL)
+    assert found, section
+    lines = [line for line in found[1].splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[1:]]
+
+
+@pytest.mark.parametrize(
+    ("section", "least"),
+    [("Rules, and the tests that hold them", 60), ("Errors in use", 9), ("Attacks", 11)],
+)
+def test_every_rule_has_a_test(section: str, least: int) -> None:
+    rows = rows_of(section)
+    assert len(rows) >= least
+    assert [row for row in rows if not NAMED.search(row[-1])] == []
+
+
+def test_no_rule_is_left_out() -> None:
+    """The twelve of the specification, the transports, the extensions, the errors."""
+    rules = {row[0] for row in rows_of("Rules, and the tests that hold them")}
+    assert rules >= {str(number) for number in range(1, 13)}
+    assert rules >= {"long-polling", "callback-polling", "WebSocket", "events"}
+    assert rules >= {"ack", "timesync", "timestamp", "activity", "binary", "reload", "extensions"}
+    codes = {row[0] for row in rows_of("Errors in use")}
+    assert codes == {"400", "401", "402", "403", "404", "405", "413", "429", "503"}

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
 
-from front_door import front_door
+from front_door import HANDSHAKE, front_door
 from local_edge import Client, Edge
 from node.bayeux.connects import CONNECTION_TYPES
 from node.config import load_config
 from node.http import HttpSettings
 from node.websocket import WebSocketSettings
+from ws_bytes import TEXT, frame, handshake, read_frame
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ERROR = re.compile(r"\d{3}:[^:]*:.+")
 
@@ -158,3 +162,17 @@ async def test_the_advice_of_a_handshake_has_all_of_it(edge: Edge) -> None:
     (reply,) = edge.request(shake | {"supportedConnectionTypes": ["long-polling"]})
     told = {"reconnect": "retry", "interval": 0, "timeout": 30_000, "maxInterval": 10_000}
     assert reply["advice"] == told
+
+
+@pytest.mark.parametrize("wrap", [lambda message: message, lambda message: [message]])
+async def test_a_websocket_takes_arrays_and_single_objects(wrap: Callable[[Any], Any]) -> None:
+    """What comes back is an array all the same."""
+    async with front_door() as door:
+        client = door.connect().client
+        await client.send(handshake())
+        await client.until(b"\r\n\r\n")
+        await client.send(frame(TEXT, json.dumps(wrap(HANDSHAKE)).encode()))
+        with trio.fail_after(5):
+            opcode, text = await read_frame(client)
+        assert opcode == TEXT
+        assert [reply["successful"] for reply in json.loads(text)] == [True]

@@ -119,8 +119,10 @@ class Sessions(Connects):
             self.hub.release_poll(session)
         elif session.stream is not None and session.connect_id is not None:
             self._answer_connect(session)
-        elif max(self.shedding.lag, self._stats.recent_lag) > DEAF:
-            self.wheel.arm(session, trio.current_time() + DEAF)  # it may be among the unread
+        elif self.shedding.interval or max(self.shedding.lag, self._stats.recent_lag) > DEAF:
+            # Its poll may be among the unread, or our answer was late, and so is its pause.
+            # To send it to a new handshake now would only add to the load.
+            self.wheel.arm(session, trio.current_time() + self._config.max_interval)
         else:
             self._stats.sessions_swept += 1
             self.close(session)

@@ -90,7 +90,7 @@ async def test_who_waits_as_told_is_not_swept(edge: Edge) -> None:
     pause = reply_of(held)["advice"]["interval"] / 1000
     assert pause >= edge.config.shed_interval / 2
     silence = pause + edge.config.max_interval
-    lag(edge, 0, times=1)
+    lag(edge, 0, times=200, start=200)
     edge.sessions.wheel.advance(trio.current_time() + silence - 1)
     assert edge.sessions.get(client.address) is not None
     edge.sessions.wheel.advance(trio.current_time() + silence + 1)
@@ -110,7 +110,12 @@ async def test_nobody_is_called_silent_by_a_node_that_does_not_listen(edge: Edge
     edge.sessions.wheel.advance(late + 2)
     assert edge.sessions.get(client.address) is not None
     lag(edge, 0)
-    edge.sessions.wheel.advance(late + 4)
+    assert edge.sessions.shedding.interval
+    later = late + 2 + 2 * edge.config.max_interval
+    edge.sessions.wheel.advance(later)
+    assert edge.sessions.get(client.address) is not None
+    lag(edge, 0, times=40, start=100)
+    edge.sessions.wheel.advance(later + 2 * edge.config.max_interval)
     assert edge.sessions.get(client.address) is None
 
 

@@ -228,10 +228,14 @@ class Tree:
     def receive_refused(
         self, sender: NodeId, message: JoinRefused, now: float, out: list[Effect]
     ) -> None:
-        """Our views differ, or the parent is full: ask again soon, or when the view moves."""
+        """Our views differ, or the parent is full: ask again soon, or when the view moves.
+
+        Or it was a parent, and has taken this node for gone: nothing comes from it any more.
+        """
         del out
         feed = self._core.feeds.get(message.topic)
-        if feed is not None and feed.parent == sender and not feed.joined:
+        if feed is not None and feed.parent == sender:
+            self._unsettle(feed)
             self._retry(feed, now + self._core.limits.refused_retry_seconds)
 
     def _start_at(self, feed: Feed, cursor: Cursor, lineage: int) -> None:
@@ -305,7 +309,9 @@ class Tree:
             before = feed.parent
             for child in feed.children:
                 if child not in core.members:
+                    # One that was taken for dead may be back before it knows that it was away.
                     self._drop_child(feed, child)
+                    out.append(Send(child, JoinRefused(feed.topic, core.view_number)))
             for who, _ in feed.waiting or ():
                 if isinstance(who, bytes) and who not in core.members:
                     self.stop_waiting(feed, who)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from dht.view import MemberState
 from pubsub.effects import Deliver, Reset
 from pubsub.limits import Limits
@@ -28,6 +30,22 @@ def deep_rig(topic: str) -> tuple[Rig, Node, Node, Node]:
     """A ring with a real tree: root, a forwarder, and a node below it."""
     rig = Rig(40, flat_limit=0)
     return rig, *rig.line(topic)
+
+
+@pytest.mark.parametrize("knows", [True, False])
+def test_who_was_struck_off_and_is_back_is_a_child_again(knows: bool) -> None:
+    """Whether or not it has seen the view that it was not in; its links have held."""
+    rig = Rig()
+    home, (child, other) = rig.home("/a"), rig.others("/a")
+    child.join("/a")
+    del rig.members[child.id]
+    rig.change(only=[home, other, *([child] if knows else [])])
+    rig.heal(child)
+    rig.change()
+    rig.tick(0.5)
+    child.took(Deliver)
+    home.append("/a", "m")
+    assert [deliver.feed.topic for deliver in child.took(Deliver)] == ["/a"]
 
 
 def test_a_reader_at_the_home_shares_the_topics_log() -> None:

@@ -5,6 +5,8 @@
 PYTHON ?= python3
 NODES ?= 3
 PYTEST_ARGS ?=
+# Files of tests that run side by side: most wait for clocks and sockets, not for a processor.
+TEST_WORKERS ?= 3
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -14,13 +16,17 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install -c requi
 NPM_LOCKS := $(wildcard tests/clients/package-lock.json tests/browser/package-lock.json)
 NPM_STAMPS := $(if $(shell command -v npm),$(NPM_LOCKS:package-lock.json=node_modules/.installed))
 
-.PHONY: run test unit fuzz soak rolling failover partitions ring-rounds sim-ring soak-ring form-ring dashboards lint fmt lock clean drill
+.PHONY: run test coverage unit fuzz soak rolling failover partitions ring-rounds sim-ring soak-ring form-ring dashboards lint fmt lock clean drill
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.run
 	@exec $(BIN)/cometring cluster --nodes $(NODES)
 
 test: lint $(NPM_STAMPS)
+	@$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile $(PYTEST_ARGS)
+
+# What of the code the tests run, line by line; in one process, so it takes longer.
+coverage: lint $(NPM_STAMPS)
 	@$(BIN)/python -m pytest --cov --cov-report=term $(PYTEST_ARGS)
 
 # What needs no cluster, browser or npm: seconds, for the edit loop.

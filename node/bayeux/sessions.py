@@ -134,10 +134,14 @@ class Sessions(Connects):
         return address in self._resuming
 
     def resume(self, address: str, on_done: Callable[[Session | Failed], None]) -> None:
-        """Become the edge of a session that lived elsewhere."""
+        """Become the edge of a session that lived elsewhere, unless another request was faster."""
         waiting = self._resuming.get(address)
         if waiting is not None:
             waiting.append(on_done)
+            return
+        here = self._by_address.get(address)
+        if here is not None:  # moving it again would end what it holds
+            on_done(here)
             return
         self._resuming[address] = [on_done]
 

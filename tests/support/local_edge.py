@@ -252,6 +252,11 @@ class Edge:
         assert poll.status in {200, 503}, poll.status
         return poll.body
 
+    def move(self, client: Client) -> None:
+        """The session's edge is gone; this node becomes the next one."""
+        self.sessions.lost(client.address)
+        self.sessions.resume(client.address, lambda result: None)
+
     def publish(self, channel: str, data: Any) -> None:
         """The application publishes."""
         name = self.protocol.message_id()

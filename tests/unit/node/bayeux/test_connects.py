@@ -312,5 +312,18 @@ async def test_also_on_a_websocket(edge: Edge) -> None:
 
 async def test_a_session_that_moves_has_connected_before(edge: Edge) -> None:
     client = edge.client()
-    edge.sessions.resume(client.address, lambda result: None)
+    edge.move(client)
     assert client.poll().status is None
+
+
+async def test_two_requests_that_bring_a_session_here_move_it_once(edge: Edge) -> None:
+    """The slower one finds it: moving it again would end the connect that it holds."""
+    client = edge.client()
+    poll = client.poll()
+    session = edge.sessions.get(client.address)
+    assert session is not None
+    found: list[object] = []
+    edge.sessions.resume(client.address, found.append)
+    assert found == [session]
+    assert session.generation == 1
+    assert poll.status is None, "still held"

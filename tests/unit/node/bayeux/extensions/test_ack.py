@@ -201,7 +201,7 @@ def move(edge: Edge, client: Client, *, politely: bool) -> None:
         edge.cluster.consumed(
             client.address, session.generation, edge.sessions.hub.cursors(session)
         )
-    edge.sessions.resume(client.address, lambda result: None)
+    edge.move(client)
     edge.flush()
 
 

@@ -328,7 +328,8 @@ def test_a_listener_goes_on_when_its_node_dies(launch: Any, tmp_path: Path) -> N
     finally:
         listener.kill()
         listener.wait()
-    assert received() == sorted(set(received()))
+    # What came just before the node died may come again (docs/promises.md), in order.
+    assert list(dict.fromkeys(received())) == sorted(set(received()))
 
 
 def test_without_a_key_the_application_interface_is_closed(launch: Any) -> None:

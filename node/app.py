@@ -71,8 +71,14 @@ class Node:
         self.config = config
         self.stats = Stats()
         self._view: View | None = None  # the last that was told
-        self.cluster = Cluster(config, self.stats, self, client_address)
         self.rules = Rules(read_rules(config), demo=config.demo)
+        self.cluster = Cluster(
+            config,
+            self.stats,
+            self,
+            client_address,
+            copies_of=lambda channel: self.rules.of(channel).replicas,
+        )
         pipeline = load_pipeline(config)
         self.sessions = Sessions(self.cluster, config, self.stats, self.rules, pipeline.finish)
         self.tags = TagPool(self.cluster.serving)

@@ -39,6 +39,8 @@ from pubsub.engine import PubSubEngine
 from pubsub.limits import Limits
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dht.effects import Effect
     from dht.engine import RingEngine
     from dht.ids import NodeId
@@ -75,15 +77,18 @@ class Cluster(Requests):
         listener: ClusterListener,
         client_address: str | None = None,
         rng: random.Random | None = None,
+        copies_of: Callable[[str], int] = lambda _channel: 0,
     ) -> None:
         """`client_address`: HOST:PORT where clients reach this node, if not what `config` says.
 
+        `copies_of(channel)`: how many nodes have its messages before they are acknowledged; 0: all.
         Raises StateError if the state directory cannot be read.
         """
         super().__init__()
         self._config = config
         self._stats = stats
         self._listener = listener
+        self._copies_of = copies_of
         self.tracer = Tracer(config.trace)
         self._client_address = client_address or config.client_address()
         self._rng = rng or random.SystemRandom()
@@ -277,7 +282,8 @@ class Cluster(Requests):
         if self._pubsub is None:
             limits = Limits(patterns=self._config.max_patterns)
             # Not before: now its id is final.
-            self._pubsub = PubSubEngine(self.me, limits, leased=self._ring.holds_lease)
+            leased = self._ring.holds_lease
+            self._pubsub = PubSubEngine(self.me, limits, leased, self._copies_of)
         now = trio.current_time()
         self._takeovers.begin(self.placement.slots_of(self.me), self._pubsub.serving, now)
         effects = self._pubsub.install_view(self.view, self.placement, now)

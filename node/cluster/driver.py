@@ -103,7 +103,7 @@ class Cluster(Requests):
         self._departure = Departure()
         self._encoder = Encoder()
         self._takeovers = TakeoverWatch(stats.takeover_seconds)
-        self._watch = RingWatch()
+        self._watch = RingWatch(self._keeping.remembered)
         self._effects = EffectQueue(
             {
                 Send: self._send,

@@ -91,6 +91,11 @@ class Keeping:
         """Whether anything is kept."""
         return self._directory is not None
 
+    @property
+    def remembered(self) -> bytes:
+        """The ring that this node was in when it was last heard of; empty for none."""
+        return self.memory.ring if self.memory is not None else b""
+
     def lock(self) -> None:
         """Have the directory for this process alone, until it ends or `unlock`s."""
         if self._directory is not None:

@@ -18,13 +18,16 @@ REMIND_EVERY: Final = 10.0
 class RingWatch:
     """Looks at one ring engine now and then; complains in words that say what to do."""
 
-    def __init__(self) -> None:
+    def __init__(self, remembered: bytes = b"") -> None:
+        """`remembered`: the ring that the state directory tells of; empty for none."""
+        self._remembered = remembered
         self._frozen = False
         self._told: dict[str, float] = {}
 
     def look(self, ring: RingEngine, now: float) -> None:
         """Complain of what is wrong, and say when it is over."""
         status = ring.health(now)
+        self._look_back(ring)
         if status.frozen:
             self._complain(
                 "ring_frozen",
@@ -53,6 +56,21 @@ class RingWatch:
                 reason="this node remembers a ring of which it has not found enough voters",
                 advice="start the other nodes; if they are lost for good: cometring ring recover",
             )
+
+    def _look_back(self, ring: RingEngine) -> None:
+        """Say once that this node has come to another ring than the one it remembers."""
+        if ring.view is None or not self._remembered:
+            return
+        if ring.view.ring != self._remembered:
+            log.warning(
+                "joined_another_ring",
+                ring=ring.view.ring.hex()[:8],
+                remembered=self._remembered.hex()[:8],
+                recovered=ring.view.former == self._remembered,
+                advice="its votes in the ring that it remembers are gone: after `ring recover`"
+                " that is as it should be, else look where its seeds lead",
+            )
+        self._remembered = b""
 
     def _complain(self, what: str, now: float, **words: object) -> None:
         if now - self._told.get(what, -REMIND_EVERY) >= REMIND_EVERY:

@@ -49,7 +49,7 @@ def test_after_joins_nobody_has_twice_its_share(count: int) -> None:
 def test_after_a_tenth_has_left_nobody_has_four_times_its_share(count: int) -> None:
     """Who leaves is drawn: at worst neighbours go together, and their share to one."""
     worst = []
-    for seed in range(10):
+    for seed in range(10 if count < 1000 else 4):
         rng = Random(seed)
         ids = dealt(count, rng)
         worst.append(unevenness(rng.sample(ids, count - count // 10)))

@@ -63,3 +63,22 @@ def test_waiting_for_a_remembered_ring_is_told_of() -> None:
     assert [(entry["event"], entry["ring"]) for entry in logs] == [
         ("waiting_for_ring", (b"r" * 4).hex())
     ]
+
+
+def test_having_come_to_another_ring_than_before_is_told_of_once() -> None:
+    ring = RingEngine(ME, (), 3, Random(1))
+    ring.start(0.0)
+    watch = RingWatch(b"o" * 16)
+    same = RingWatch(VIEW.ring)
+    with structlog.testing.capture_logs() as logs:
+        watch.look(ring, 0.1)
+        same.look(ring, 0.1)
+        ring.receive(to_id(2), Admitted(ME.id, 1, VIEW), 1.0)
+        for voter in (2, 3):
+            ring.receive(to_id(voter), Lease(4, 1.0), 1.0)
+        for each in (watch, watch, same):
+            each.look(ring, 1.1)
+    (entry,) = logs
+    assert entry["event"] == "joined_another_ring"
+    assert entry["remembered"] == (b"o" * 4).hex()
+    assert not entry["recovered"]

@@ -28,6 +28,9 @@ from node.channel_metrics import ChannelCollector
 from node.cluster.census import gone
 from node.cluster.driver import Cluster
 from node.config import ConfigError
+from node.console.console import Console
+from node.console.messages import Survey, SurveyAsk
+from node.console.sight import Sight
 from node.drain import Drain
 from node.http import HttpService, HttpSettings
 from node.http.origins import Origins
@@ -95,6 +98,8 @@ class Node:
             read_keys(config),
         )
         self.relays = Relays(self.cluster, self.sessions, self.protocol, self.stats)
+        sight = Sight(self.cluster, self.stats, self.sessions.hub, self.sessions.get)
+        self.console = Console(self.cluster, sight)
         self.reactor = Reactor(self.stats, self.sessions.hub.end_of_turn, config.max_partial_bytes)
         origins = Origins(config.allowed_origins)
         self.websockets = BayeuxWebSocket(
@@ -166,7 +171,10 @@ class Node:
         self.sessions.lost(address)
 
     def on_message(self, sender: NodeId, message: NodeMessage) -> None:
-        self.relays.receive(sender, message)
+        if isinstance(message, (SurveyAsk, Survey)):
+            self.console.receive(sender, message)
+        else:
+            self.relays.receive(sender, message)
 
     def on_link_lost(self, node: NodeId) -> None:
         self.relays.link_lost(node)
@@ -197,6 +205,7 @@ class Node:
             await trio.sleep(PERIOD)
             await trio.lowlevel.checkpoint()  # after a stall: who measures it is due as well
             lag, stats.recent_lag = stats.recent_lag, 0.0
+            stats.lag = lag
             if shedding.observe(lag, trio.current_time()):
                 stats.shed_interval = shedding.interval
                 log.warning(
@@ -242,12 +251,15 @@ async def serve(config: Config) -> None:
     client_address = config.client_address(listeners[0].getsockname()[1])
     node = Node(config, client_address)
     channels = ChannelCollector(node.stats, node.sessions.hub.topics, config.channel_metrics)
-    ops = OpsServer(config.ops, node.cluster, node.stats, collectors=(channels,))
+    ops = OpsServer(
+        config.ops, node.cluster, node.stats, collectors=(channels,), console=node.console
+    )
     refusal = OVERLOADED if node.certificates is None else b""
     acceptor = Acceptor(listeners, node.accept, lambda: node.reactor.connections, refusal=refusal)
     await node.cluster.bind()
     async with trio.open_nursery() as nursery:
         await nursery.start(ops.run)
+        nursery.start_soon(node.console.run)
         await nursery.start(node.cluster.run)
         await nursery.start(node.relays.run)
         await nursery.start(node.reactor.run)

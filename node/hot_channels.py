@@ -36,6 +36,11 @@ class HotChannels:
         if len(fresh) > KEPT:
             self._fold()
 
+    def totals(self) -> dict[str, int]:
+        """The count of every channel that has one; nothing fades for it."""
+        self._fold()
+        return self._totals.copy()
+
     def hottest(self, count: int) -> list[tuple[str, int]]:
         """The `count` busiest channels of late and their totals; a look, so that weights fade."""
         for channel in self._weights:

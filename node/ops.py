@@ -1,4 +1,4 @@
-"""The ops listener: metrics, health and the ring, for operators and not for the public.
+"""The ops listener: metrics, health, the ring and the console, for operators, not for the public.
 
 All of it is to be read, but for ``ring recover``, which takes a proof that the
 caller knows the cluster secret (`node.cluster.recovery`).
@@ -10,8 +10,10 @@ size of a head, and the time that each step may take.
 
 from __future__ import annotations
 
+from functools import partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
+from urllib.parse import parse_qs
 
 import h11
 import msgspec
@@ -19,16 +21,18 @@ import structlog
 import trio
 
 from node.cluster.recovery import RecoveryRefused
+from node.console.console import POLICY, asset
 from node.endpoint import Endpoint
 from node.http import error_body
 from node.metrics import Exposition
 from node.ops_pages import ring_page, waiting_page
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from prometheus_client.registry import Collector
 
+    from node.console.console import Console
     from node.metrics import StatusSource
     from node.stats import Stats
 
@@ -53,6 +57,9 @@ TEXT: Final = "text/plain; charset=utf-8"
 JSON: Final = "application/json;charset=UTF-8"
 METHODS: Final = frozenset({b"GET", b"HEAD"})
 RECOVER: Final = "/ring/recover"
+FIND: Final = "/console/find"
+FEED: Final = "/console/feed"
+EVENTS: Final = "text/event-stream"
 VERSIONS: Final = frozenset({b"1.0", b"1.1"})  # h11 takes any that looks like one
 
 
@@ -65,6 +72,13 @@ class Answer(msgspec.Struct, frozen=True):
     headers: tuple[tuple[str, str], ...] = ()
 
 
+class EventFeed:
+    """An answer that goes on: server-sent events, until the client has gone."""
+
+
+_Reply: TypeAlias = "Answer | EventFeed | Callable[[], Awaitable[Answer]]"
+
+
 class OpsServer:
     """Serves one `Endpoint`. `run` it in a nursery."""
 
@@ -75,12 +89,14 @@ class OpsServer:
         stats: Stats,
         max_connections: int = MAX_CONNECTIONS,
         collectors: Sequence[Collector] = (),
+        console: Console | None = None,
     ) -> None:
-        """`collectors`: what ``/metrics`` shows besides."""
+        """`collectors`: what ``/metrics`` shows besides. Without `console` there is none."""
         self.endpoint = endpoint
         """Where it listens; port 0 becomes the real one when `run` has started."""
         self._cluster = cluster
         self._exposition = Exposition(stats, cluster, collectors)
+        self.console = console
         self._max_connections = max_connections
         self._connections = 0
 
@@ -108,8 +124,28 @@ class OpsServer:
             case "/ring":
                 return self._ring()
             case _:
-                text = "here are /metrics, /healthz, /readyz and /ring"
+                found = asset(path) if self.console is not None else None
+                if found is not None:
+                    headers = (("Content-Security-Policy", POLICY),)
+                    return Answer(200, found[1], found[0], headers)
+                text = "here are /metrics, /healthz, /readyz, /ring and /console"
                 return Answer(404, error_body("not_found", text))
+
+    def feed(self, *, head_only: bool) -> Answer | EventFeed:
+        """What GET ``/console/feed`` gets."""
+        if self.console is None:
+            return self.answer(FEED)
+        if self.console.feed.full:
+            text = "this node serves as many consoles as it may: close one, or ask another node"
+            return Answer(503, error_body("unavailable", text, retry=True))
+        return Answer(200, b"", EVENTS) if head_only else EventFeed()
+
+    async def find(self, name: str) -> Answer:
+        """What GET ``/console/find`` gets."""
+        if self.console is None:
+            return self.answer(FIND)
+        status, body = await self.console.find(name)
+        return Answer(status, body)
 
     def _ready(self) -> Answer:
         status = self._cluster.status()
@@ -160,7 +196,7 @@ class _Conversation:
     """One connection: requests in, answers out, until either side has had enough."""
 
     def __init__(self, stream: trio.SocketStream, server: OpsServer) -> None:
-        self._stream = stream
+        self._socket = stream
         self._server = server
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)
 
@@ -169,12 +205,16 @@ class _Conversation:
         while True:
             try:
                 with trio.fail_after(REQUEST_WITHIN):
-                    answer, head_only = await self._read_request()
+                    reply, head_only = await self._read_request()
             except h11.RemoteProtocolError as error:
                 status = error.error_status_hint
-                answer, head_only = Answer(status, error_body("bad_request", "not HTTP")), False
-            if answer is None:
+                reply, head_only = Answer(status, error_body("bad_request", "not HTTP")), False
+            if reply is None:
                 return
+            if isinstance(reply, EventFeed):
+                await self._stream()
+                return
+            answer = reply if isinstance(reply, Answer) else await reply()
             if http.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:
                 return
             with trio.fail_after(ANSWER_WITHIN):
@@ -184,9 +224,9 @@ class _Conversation:
                 return
             http.start_next_cycle()
 
-    async def _read_request(self) -> tuple[Answer | None, bool]:
+    async def _read_request(self) -> tuple[_Reply | None, bool]:
         """The answer to the next request, and whether it goes without its body (HEAD)."""
-        answer: Answer | None = None
+        answer: _Reply | None = None
         head_only = False
         body = 0
         while True:
@@ -194,7 +234,7 @@ class _Conversation:
             if event is h11.NEED_DATA:
                 if self._http.they_are_waiting_for_100_continue:
                     return Answer(417, error_body("bad_request", "no bodies here")), head_only
-                self._http.receive_data(await self._stream.receive_some(READ_BYTES))
+                self._http.receive_data(await self._socket.receive_some(READ_BYTES))
             elif isinstance(event, h11.Request):
                 head_only = event.method == b"HEAD"
                 answer = self._answer(event)
@@ -205,16 +245,24 @@ class _Conversation:
             else:  # EndOfMessage, ConnectionClosed, PAUSED
                 return answer, head_only
 
-    def _answer(self, request: h11.Request) -> Answer:
+    def _answer(self, request: h11.Request) -> _Reply:
         if request.http_version not in VERSIONS:
             return Answer(505, error_body("bad_request", "speak HTTP/1.1"))
-        path = request.target.partition(b"?")[0].decode("latin-1")
+        path, _, query = request.target.decode("latin-1").partition("?")
         if path == RECOVER:
             if request.method != b"POST":
                 return _not_allowed("POST")
             return self._server.recover(_header(request, b"authorization"))
         if request.method not in METHODS:
             return _not_allowed("GET, HEAD")
+        if path in {FEED, FIND}:
+            if _header(request, b"sec-fetch-site") in {"cross-site", "same-site"}:
+                return Answer(403, error_body("forbidden", "only this listener's own pages may"))
+            if path == FEED:
+                return self._server.feed(head_only=request.method == b"HEAD")
+            # An id is a secret: it comes as a header, because proxies log what is asked for.
+            given = _header(request, b"x-session") or parse_qs(query).get("name", [""])[0]
+            return partial(self._server.find, given)
         return self._server.answer(path, _header(request, b"accept"))
 
     async def _write(self, answer: Answer, *, head_only: bool) -> None:
@@ -233,12 +281,32 @@ class _Conversation:
         if not head_only:
             data += self._http.send(h11.Data(data=answer.body)) or b""
         data += self._http.send(h11.EndOfMessage()) or b""
-        await self._stream.send_all(data)
+        await self._socket.send_all(data)
+
+    async def _stream(self) -> None:
+        """Send events until the client has gone, or takes none for `ANSWER_WITHIN` seconds."""
+        console, http = self._server.console, self._http
+        if console is None or console.feed.full:  # (another was quicker)
+            return
+        headers = [
+            ("Content-Type", EVENTS),
+            ("Cache-Control", "no-store"),
+            ("X-Content-Type-Options", "nosniff"),
+            ("X-Accel-Buffering", "no"),  # a proxy is not to gather events
+            ("Connection", "close"),
+        ]
+        head = h11.Response(status_code=200, headers=headers, reason="OK")
+        await self._send(http.send(head) or b"")
+        await console.feed.follow(lambda data: self._send(http.send(h11.Data(data=data)) or b""))
+
+    async def _send(self, data: bytes) -> None:
+        with trio.fail_after(ANSWER_WITHIN):
+            await self._socket.send_all(data)
 
     async def _linger(self) -> None:
         """Let the client read the answer before what it still sends makes the kernel reset."""
-        await self._stream.send_eof()
+        await self._socket.send_eof()
         left = MAX_BODY
         with trio.move_on_after(1.0):
-            while left > 0 and (data := await self._stream.receive_some(READ_BYTES)):
+            while left > 0 and (data := await self._socket.receive_some(READ_BYTES)):
                 left -= len(data)

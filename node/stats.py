@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from node.hot_channels import HotChannels
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SECONDS: Final = (
     0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0,
@@ -57,6 +60,7 @@ class Stats:
         self.members_gone: Counter[str] = Counter()  # how: died, left, restarted
         self.hot_published = HotChannels()
         self.hot_delivered = HotChannels()
+        self.witness: Callable[[str], None] | None = None  # is told of each topic published to
         self.certificate_ends: float | None = None  # seconds since 1970; None without TLS
         self.gc_seconds = 0.0  # total
         self.partial_bytes = 0  # kept of requests and messages that are not complete; now
@@ -69,6 +73,7 @@ class Stats:
         self.loop_lag = 0.0  # seconds, worst since the last scrape
         self.event_wait = 0.0  # seconds, worst since the last scrape
         self.recent_lag = 0.0  # seconds, the worse of both since the load was last looked at
+        self.lag = 0.0  # seconds, the worse of both when the load was last looked at
         self.held_polls = 0  # now
         self.put_off = 0  # polls answered at once because of load
         self.shed_interval = 0.0  # seconds that clients are told to wait because of load
@@ -91,6 +96,8 @@ class Stats:
 
     def note_published(self, topic: str) -> None:
         """An entry of `topic` that this node accepted has been committed."""
+        if self.witness is not None:
+            self.witness(topic)
         if topic.startswith("/"):
             self.published["group"] += 1
             self.hot_published.note(topic)

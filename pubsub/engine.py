@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from pubsub.feed import Feed
     from pubsub.messages import PubSubMessage, Record
     from pubsub.records import Cursors
+    from pubsub.slot import Topic
     from pubsub.statistics import Statistics
 
 _DEFAULTS: Final = Limits()
@@ -202,6 +203,10 @@ class PubSubEngine:
     def feed(self, topic: str) -> Feed | None:
         """What this node holds of a channel that it reads or forwards, or of an unread inbox."""
         return self._parts.core.feeds.get(topic) or self._parts.core.inboxes.get(topic)
+
+    def topic(self, name: str) -> Topic | None:
+        """The log of a channel or an inbox, if this node is its serving home and it has one."""
+        return self._parts.core.topics.get(name)
 
     # -- sessions -----------------------------------------------------------------------
 

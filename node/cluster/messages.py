@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from dht.ids import NodeId
+from node.console.messages import Survey, SurveyAsk
 
 
 class Relay(msgspec.Struct, frozen=True, array_like=True, tag=96):
@@ -51,7 +52,7 @@ class RelayRelease(msgspec.Struct, frozen=True, array_like=True, tag=100):
     request: int
 
 
-NodeMessage = Relay | Relayed | RelayMiss | RelayCancel | RelayRelease
+NodeMessage = Relay | Relayed | RelayMiss | RelayCancel | RelayRelease | SurveyAsk | Survey
 
 # -- the link itself (tags 120-127) ------------------------------------------------
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pubsub.engine import PubSubEngine
     from pubsub.feed import Feed
     from pubsub.messages import Appended, Cursor, Joined, Record, SessionDone
+    from pubsub.slot import Topic
 
     Cursors: TypeAlias = tuple[tuple[str, Cursor], ...]
     Result: TypeAlias = Appended | Joined | SessionDone | Failed
@@ -106,6 +107,10 @@ class Requests(ABC):
     def feed(self, topic: str) -> Feed | None:
         """What this node holds of `topic`, if it is in its tree."""
         return self._pubsub.feed(topic) if self._pubsub is not None else None
+
+    def topic(self, name: str) -> Topic | None:
+        """The log of a channel or an inbox, if this node is its serving home and it has one."""
+        return self._pubsub.topic(name) if self._pubsub is not None else None
 
     # -- session records -----------------------------------------------------------------
 

@@ -16,7 +16,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install -c requi
 NPM_LOCKS := $(wildcard tests/clients/package-lock.json tests/browser/package-lock.json)
 NPM_STAMPS := $(if $(shell command -v npm),$(NPM_LOCKS:package-lock.json=node_modules/.installed))
 
-.PHONY: run test coverage unit fuzz soak rolling failover partitions ring-rounds sim-ring soak-ring form-ring dashboards lint fmt lock clean drill
+.PHONY: run test coverage unit fuzz soak rolling failover partitions ring-rounds sim-ring soak-ring form-ring dashboards lint fmt lock clean drill console-hour
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.run
@@ -72,6 +72,12 @@ form-ring: $(VENV)/.dev
 DRILL ?=
 drill: $(VENV)/.dev
 	@PYTHON=$(BIN)/python ops/drill $(DRILL)
+
+# The console of a real ring, open in Chromium for an hour: what page and nodes hold, each minute.
+CONSOLE_MINUTES ?= 60
+console-hour: $(VENV)/.dev $(NPM_STAMPS)
+	@COMETRING_CONSOLE_MINUTES=$(CONSOLE_MINUTES) $(BIN)/python -m pytest -s -m "" tests/soak/test_console_hour.py
+
 # What is promised, on real processes. COMETRING_SOAK_SEED=n repeats a run.
 soak: $(VENV)/.dev $(NPM_STAMPS)
 	@COMETRING_SOAK_SECONDS=$${COMETRING_SOAK_SECONDS:-300} COMETRING_SOAK_CLIENTS=600 COMETRING_SOAK_RATE=500 \

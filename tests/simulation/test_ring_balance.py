@@ -47,14 +47,11 @@ def test_after_joins_nobody_has_twice_its_share(count: int) -> None:
 
 @pytest.mark.parametrize("count", [10, 100, 1000])
 def test_after_a_tenth_has_left_nobody_has_four_times_its_share(count: int) -> None:
-    """Who leaves is drawn: at worst neighbours go together, and their share to one."""
-    worst = []
-    for seed in range(10 if count < 1000 else 4):
+    """Who leaves is drawn."""
+    for seed in range(40 if count < 1000 else 4):
         rng = Random(seed)
         ids = dealt(count, rng)
-        worst.append(unevenness(rng.sample(ids, count - count // 10)))
-    assert sorted(worst)[-2] <= 4.0
-    assert max(worst) <= 6.0
+        assert unevenness(rng.sample(ids, count - count // 10)) <= 4.0
 
 
 @pytest.mark.parametrize("count", [3, 10, 40])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections import Counter
 from random import Random
 
 import pytest
@@ -42,6 +43,18 @@ def test_dealing_one_at_a_time_is_as_even(count: int) -> None:
     for _ in range(count):
         ids += deal_ids(ids, 1, rng)
     assert max(key_shares(ids)) * count <= 2
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 100])
+def test_no_region_is_much_fuller_than_another(at_once: int) -> None:
+    """So that where some leave others are near, who share what they had."""
+    rng = Random(at_once)
+    ids: list[bytes] = []
+    while len(ids) < 100:
+        ids += deal_ids(ids, min(at_once, 100 - len(ids)), rng)
+    regions = Counter(node[0] >> 4 for node in ids)
+    assert set(regions.values()) <= {6, 7}
+    assert len(regions) == 16
 
 
 def test_joiners_mend_what_leavers_tore() -> None:

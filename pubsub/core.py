@@ -27,19 +27,24 @@ class Core:
 
     __slots__ = (
         "_holders",
+        "_listed_until",
         "alive",
         "budget",
         "copies",
         "feeds",
+        "first",
         "inboxes",
+        "incarnation",
         "leased",
         "limits",
         "me",
         "members",
         "placement",
         "pledges",
+        "renewed",
         "sharer",
         "slots",
+        "struck_after",
         "topics",
         "view",
     )
@@ -62,6 +67,11 @@ class Core:
         self.budget = Budget()
         self.sharer = Sharer()
         self.alive: dict[NodeId, int] = {}  # the members' incarnations
+        self.first = 0  # my incarnation when this process began
+        self.incarnation = 0  # ... and in the last view that has listed me
+        self.renewed = False  # the present view has let this process in again
+        self.struck_after = 0  # ... which others had struck off after this view
+        self._listed_until = 0
         self._holders: dict[tuple[NodeId, ...], Holders] = {}
 
     @property
@@ -82,9 +92,21 @@ class Core:
 
     def install(self, view: View, placement: Placement) -> None:
         """From now on this is the present view."""
+        mine = view.incarnations.get(self.me)
+        self.renewed = mine is not None and self.incarnation not in {0, mine}
+        if self.renewed:
+            self.struck_after = self._listed_until
+        if mine is not None:
+            self.first = self.first or mine
+            self.incarnation, self._listed_until = mine, view.number
         self.view, self.placement, self.members = view, placement, view.by_id
         self.alive = view.incarnations
         self._holders = {}
+
+    def leave_ring(self) -> None:
+        """Views and incarnations of another ring are about to come."""
+        self.view = self.placement = None
+        self.first = self.incarnation = 0
 
     def holders(self, slot: int) -> Holders:
         """Who is to hold a slot in the present view, home first; raises NoMembers."""

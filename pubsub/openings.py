@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from dht.effects import Effect
     from dht.ids import NodeId
+    from dht.view import Member
     from pubsub.core import Core
     from pubsub.pulls import Pulls
     from pubsub.sealing import Sealing
@@ -226,13 +227,10 @@ class Openings:
         self.outcomes[LOSSY if is_lossy else TAKEN_OVER] += 1
         reference = (slot.epoch, slot.seq, slot.lineage)
         if is_lossy:
-            slot.lineage = opening.view
-            slot.seq += 1
-            for topic in list((slot.topics or {}).values()):
-                slot.raise_floor(topic.last.offset)
-                slot.drop_topic(topic.name)
+            self._sealing.begin_lineage(slot, opening.view)
             reference = (opening.view, slot.seq, slot.lineage)
-            self._note_lost(slot, now)
+        if is_lossy or slot.lineage == slot.epoch > 1:
+            self._note_lost(slot, now)  # by this takeover, or by one that had just come through
         self._install(opening, slot, reference)
 
     def _install(self, opening: _Opening, slot: Slot, reference: tuple[int, int, int]) -> None:
@@ -249,8 +247,7 @@ class Openings:
             peer.seal.pop(opening.number, None)
 
     def _note_lost(self, slot: Slot, now: float) -> None:
-        if slot.lineage == slot.epoch or not slot.epoch:
-            slot.settled_at = now + self._core.limits.settle_seconds
+        slot.settled_at = now + self._core.limits.settle_seconds
         self._lost[slot.number] = now
 
     def _may_lose(self, opening: _Opening, verdict: Verdict, now: float) -> bool:
@@ -258,7 +255,7 @@ class Openings:
         core = self._core
         if now >= opening.since + core.limits.lossy_seconds:
             return True
-        if all(
+        if not verdict.unknown and all(
             holder in self._dead or self._is_another(holder, opening) for holder in verdict.gone
         ):
             return True
@@ -268,7 +265,8 @@ class Openings:
             for number, holders in sorted((*claim.pledges, *claim.seen)):
                 if number < opening.view and (number, holders) not in own:
                     own = tuple(sorted((*own, (number, holders))))
-        core.pledges[opening.number] = own[-pledges.MOST :]
+        if own:
+            core.pledges[opening.number] = own[-pledges.MOST :]
         self._look_at = min(self._look_at, now + _LOOK_SECONDS)
         return False
 
@@ -406,12 +404,12 @@ class Openings:
 
     # -- views, links and time ----------------------------------------------------
 
-    def install_view(self, gone: Iterable[tuple[NodeId, int, str]]) -> None:
-        """Forget who is not there any more. `gone`: who has left, and its address."""
-        for node, incarnation, address in gone:
-            self._addresses[node, incarnation] = address
+    def install_view(self, gone: Iterable[Member]) -> None:
+        """Note who is not there any more."""
+        for member in gone:
+            self._addresses[member.id, member.incarnation] = member.peer
             for opening in self._openings.values():
-                self._note_gone(opening, node)
+                self._note_gone(opening, member.id)
         while len(self._addresses) > _DEAD:
             del self._addresses[next(iter(self._addresses))]
 

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from pubsub.slot_messages import Holders, Install, InstallGroup, Pledge, Seal
     from pubsub.transfer import Unpacker
 
+_VIEWS = 32  # past ones that are remembered
+
 
 class Sealing:
     """The holder's half of takeovers. `part` stops serving slots that are open here."""
@@ -39,7 +41,8 @@ class Sealing:
         self._core = core
         self._ids = ids
         self._pulls = pulls
-        self._past: tuple[View, Placement] | None = None
+        self._past: list[tuple[View, Placement, float]] = []  # and when it ended; oldest first
+        self._struck: list[int] = []  # the last views before this process was struck off
         self._wanted: dict[int, tuple[NodeId, int, InstallGroup]] = {}  # copies on their way here
         self._ask_at = inf
 
@@ -78,24 +81,40 @@ class Sealing:
         if after is not before:
             core.pledges[number] = after
         told = tuple(pledge for pledge in before if pledge[0] < view)
+        since = self._known_since(view)
         if slot is None:
-            return Claim(0, 0, 0, (), told, self._seen(number, view))
+            return Claim(0, 0, 0, (), told, self._seen(number, view), since, 0, core.first)
         slot.fenced = True
-        return Claim(slot.epoch, slot.seq, slot.lineage, slot.holders, told)
+        until = next((each for each in self._struck if each >= slot.epoch), 0)
+        seen = self._seen(number, view) if until else ()
+        state = (slot.epoch, slot.seq, slot.lineage, slot.holders)
+        return Claim(*state, told, seen, since, until, core.first)
+
+    def _known_since(self, view: int) -> int:
+        """The first of the views right before `view` that are all known here; `view` for none."""
+        core = self._core
+        numbers = [known.number for known, _, _ in self._past]
+        if core.view is not None:
+            numbers.append(core.view.number)
+        since = view
+        for number in reversed(numbers):
+            if number == since - 1:
+                since = number
+        return since
 
     def _seen(self, number: int, view: int) -> tuple[Pledge, ...]:
-        """Who was to hold the slot in the last view before `view` that was here."""
+        """Who was to hold the slot in the views before `view` of late, oldest first."""
         core = self._core
-        latest = (core.view, core.placement)
-        for known, placement in (latest, self._past or (None, None)):
-            if known is None or placement is None or known.number >= view:
+        seen: list[Pledge] = []
+        latest = [] if core.view is None else [(core.view, core.placement, 0.0)]
+        for known, placement, _ in (*self._past, *latest):
+            if placement is None or known.number >= view or not known.active:
                 continue
-            try:
-                nodes = placement.holders(number)
-            except NoMembers:
-                return ()
-            return ((known.number, tuple((n, known.by_id[n].incarnation) for n in nodes)),)
-        return ()
+            alive = known.incarnations
+            holders = tuple([(node, alive[node]) for node in placement.holders(number)])
+            if not seen or seen[-1][1] != holders:
+                seen.append((known.number, holders))
+        return tuple(seen)
 
     # -- installing ---------------------------------------------------------------
 
@@ -158,6 +177,18 @@ class Sealing:
         self._core.copies[number] = slot
         self._core.pledges.pop(number, None)
         self._forget_wish(number)
+
+    def begin_lineage(self, slot: Slot, view: int) -> None:
+        """What this copy lacks may have been acknowledged: no older position means anything.
+
+        Nor does a message id: who asks again has to have its message committed anew.
+        """
+        slot.lineage = view
+        slot.seq += 1
+        for topic in list((slot.topics or {}).values()):
+            slot.raise_floor(topic.last.offset)
+            slot.drop_topic(topic.name)
+        self._ids.forget((slot,))
 
     def _forget_wish(self, number: int) -> None:
         if self._wanted.pop(number, None) is not None:
@@ -283,10 +314,20 @@ class Sealing:
 
     # -- views and time -----------------------------------------------------------
 
-    def leave_view(self) -> None:
-        """The present view is about to be the last one."""
-        if self._core.view is not None and self._core.placement is not None:
-            self._past = (self._core.view, self._core.placement)
+    def leave_view(self, now: float) -> None:
+        """The present view is about to be the last one.
+
+        It is remembered for as long as its holders may have to be waited for.
+        """
+        core = self._core
+        if core.view is not None and core.placement is not None:
+            self._past.append((core.view, core.placement, now))
+        since = now - core.limits.lossy_seconds
+        self._past = [past for past in self._past if past[2] >= since][-_VIEWS:]
+
+    def note_struck(self, last: int) -> None:
+        """Others had struck this process off after view `last`."""
+        self._struck = [*self._struck, last][-_VIEWS:]
 
     def install_view(self, now: float) -> None:
         """Fence what the new view has another home for; nobody else is listened to there."""
@@ -310,7 +351,8 @@ class Sealing:
         self.drop_all()
         for number in list(self._wanted):
             self._forget_wish(number)
-        self._past = None
+        self._past.clear()
+        self._struck.clear()
 
     def next_deadline(self) -> float:
         return self._ask_at

@@ -141,8 +141,10 @@ class Claim(msgspec.Struct, frozen=True, array_like=True):
     """What a node has of a slot. `epoch` 0: no copy.
 
     `pledges`: the views that it has been sealed for since `epoch`, before this
-    time, oldest first. `seen`: without a copy, the holders in the last view
-    before the asker's that it was in, as far as it knows.
+    time, oldest first. `seen`: who was to hold the slot in the views before the
+    asker's, of which it knows every one from `since` on. `until`: it was struck
+    off after that view, and let in again; 0: never since `epoch`. `first`: the
+    incarnation with which its process began, which is another one now if so.
     """
 
     epoch: int
@@ -151,6 +153,9 @@ class Claim(msgspec.Struct, frozen=True, array_like=True):
     holders: Holders
     pledges: tuple[Pledge, ...]
     seen: tuple[Pledge, ...] = ()
+    since: int = 0
+    until: int = 0
+    first: int = 0
 
 
 class Sealed(msgspec.Struct, frozen=True, array_like=True, tag=71):

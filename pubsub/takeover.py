@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dht.view import MemberState
 from pubsub.messages import Append, Cursor
 from pubsub.openings import Openings
 from pubsub.pulls import Pulls
 from pubsub.sealing import Sealing
-from pubsub.slot import is_inbox
+from pubsub.slot import Topic, is_inbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from dht.effects import Effect
     from dht.ids import NodeId
     from dht.placement import Placement
-    from dht.view import View
+    from dht.view import Member, View
     from pubsub.core import Core
     from pubsub.edge import Edge
     from pubsub.homes import Homes
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from pubsub.patterns_parts import PatternParts
     from pubsub.registry import Registry
     from pubsub.requests import HomeMessage, Requests
-    from pubsub.slot import Slot, Topic
+    from pubsub.slot import Slot
     from pubsub.transfer import Unpacker
     from pubsub.tree import Tree
 
@@ -60,6 +61,7 @@ class Takeover:
         self.pulls.on_pulled, self.pulls.on_missing = self._pulled, self._missing
         lanes.on_fenced = self._fenced
         self._queues: dict[int, list[tuple[NodeId, HomeMessage]]] = {}  # requests for opening slots
+        self._bereft = False  # who was ACTIVE was struck off: it may be back for what is here
         self._queued = 0
         self._queued_bytes = 0
 
@@ -74,8 +76,10 @@ class Takeover:
             old_view = None
         elif old_view is not None and view.number <= old_view.number:
             return
-        self.sealing.leave_view()
+        self.sealing.leave_view(now)
         core.install(view, placement)
+        if core.renewed:
+            self.sealing.note_struck(core.struck_after)
         mine = placement.slots_of(core.me)
         kept: set[int] = set()
         for number in mine:
@@ -84,10 +88,14 @@ class Takeover:
                 kept.add(number)
         self._part([number for number in core.slots if number not in kept], now, out)
         self.pulls.install_view()
-        if not view.active:  # there is nobody to give anything to
+        gone = _gone(old_view, view)
+        self._bereft = not view.active and (
+            self._bereft or any(member.state is MemberState.ACTIVE for member in gone)
+        )
+        if not view.active and not self._bereft:  # there is nobody to give anything to
             self.sealing.drop_all()
         self.sealing.install_view(now)
-        self.openings.install_view(_gone(old_view, view))
+        self.openings.install_view(gone)
         gained = [number for number in mine if number not in kept]
         # What was on its way starts over: somebody may have been sealed for a view in between.
         since = self.openings.give_up()
@@ -113,7 +121,7 @@ class Takeover:
     def _change_ring(self, now: float, out: list[Effect]) -> None:
         """Another ring: nothing that was known means anything in it."""
         self._part(list(self._core.slots), now, out)
-        self._core.view = self._core.placement = None
+        self._core.leave_ring()
         self.openings.give_up()
         self.sealing.change_ring()
         self.edge.change_ring(out)
@@ -187,6 +195,10 @@ class Takeover:
         slot.origin = Cursor(slot.epoch, slot.floor)
         for record in (slot.records or {}).values():
             self._registry.index(record, now)
+            if record.inbox.epoch < slot.lineage and slot.topic(record.address) is None:
+                # Something unread may be lost: its edge has to be told.
+                log = core.new_log(slot.floor)
+                slot.put_topic(Topic(record.address, slot, log, slot.origin, record))
         for topic in list((slot.topics or {}).values()):
             topic.record = slot.record(topic.name)
             topic.assigned = topic.last.offset
@@ -270,12 +282,12 @@ def _is_fresh(old_view: View | None, view: View) -> bool:
     return not old_view.active
 
 
-def _gone(old_view: View | None, view: View) -> list[tuple[NodeId, int, str]]:
-    """Processes that the new view does not list any more, with their addresses."""
+def _gone(old_view: View | None, view: View) -> list[Member]:
+    """Processes that the new view does not list any more."""
     if old_view is None:
         return []
     return [
-        (member.id, member.incarnation, member.peer)
+        member
         for member in old_view.members
         if (new := view.get(member.id)) is None or new.incarnation != member.incarnation
     ]

@@ -41,6 +41,8 @@ class Verdict:
     """Changes may be with these alone, who are not there any more: then something may be lost."""
     doubtful: bool = False
     """... whoever they were."""
+    unknown: bool = False
+    """Nobody can say who they were."""
 
 
 def weigh(
@@ -59,6 +61,7 @@ def weigh(
     if silent:
         return Verdict(wait_for=silent)
     steady = [node for node in with_copy if (node, alive.get(node)) in holders]
+    is_covered = True  # whether all views are known in which something later may have begun
     later: list[Pledge] = [p for c in claims.values() for p in c.pledges if best < p[0] < view]
     if not steady:
         # Copies of processes that were struck off meanwhile: others may have gone on without.
@@ -66,13 +69,12 @@ def weigh(
         if waiting:
             return Verdict(wait_for=waiting)
         later += [p for c in claims.values() for p in c.seen if best < p[0] < view]
-    heard = {(node, alive.get(node, 0)) for node in claims}
-    # A process that was struck off and let in again is the one that its copy names.
-    heard |= {each for n, claim in claims.items() for each in claim.holders if each[0] == n}
+        last = max(claim.until or view for claim in with_copy.values())
+        is_covered = any(claim.since <= last + 1 for claim in claims.values())
     gone: list[tuple[NodeId, int]] = []
-    doubtful = False
+    doubtful = not is_covered
     for _, pledged in later:
-        if not heard.isdisjoint(pledged):
+        if any(_has_spoken(holder, claims, alive) for holder in pledged):
             continue
         witnesses = tuple(node for node, incarnation in pledged if alive.get(node) == incarnation)
         if witnesses:
@@ -82,7 +84,18 @@ def weigh(
     # Of equal copies the first holder's: it has topics that others lack.
     ranks = {node: rank for rank, (node, _) in enumerate(holders)}
     source = min(with_copy, key=lambda n: (-with_copy[n].seq, ranks.get(n, len(ranks)), n != me, n))
-    return Verdict(settled=True, source=source, gone=tuple(gone), doubtful=doubtful)
+    return Verdict(
+        settled=True, source=source, gone=tuple(gone), doubtful=doubtful, unknown=not is_covered
+    )
+
+
+def _has_spoken(
+    holder: tuple[NodeId, int], claims: Mapping[NodeId, Claim], alive: Mapping[NodeId, int]
+) -> bool:
+    """Whether one of the claims is that very process's: it may have been let in anew since."""
+    node, incarnation = holder
+    claim, now = claims.get(node), alive.get(node, 0)
+    return claim is not None and (claim.first or now) <= incarnation <= now
 
 
 def _without_copy(

@@ -86,11 +86,15 @@ class Edge:
         if held is not None and held.generation == record.generation:
             record.inbox = max(record.inbox, held.inbox)
             record.advance(held.cursors, self._core.sharer)
+        else:
+            self._drop_inbox(record.address)  # what an earlier generation had unread here
         self._held.setdefault(number, {})[record.address] = record
 
     def unclaimed(self, sender: NodeId, done: SessionDone, now: float, out: list[Effect]) -> None:
         """A home's answer to a request that was given up: nobody here holds that session."""
         address, generation = done.record.address, done.record.generation
+        if address in self.wanted.values():
+            return  # another request for it is under way, and will be answered too
         held = self.find(address)
         if sender == self._core.me:
             slot = self._core.slots.get(slot_of(address))

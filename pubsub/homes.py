@@ -126,7 +126,9 @@ class Homes:
         )
         remember = CHOSEN if message.client_id else MINTED
         if slot.lane is None and is_local and not message.client_id:
-            remember = NOT  # who could ask again would die with this node
+            # Who could ask again would die with this node; but another home may have it already.
+            asked = sender and self.requests.asked_elsewhere(message.request)
+            remember = MINTED if asked else NOT
         staged = self._put(topic, entry, cursor, remember, now, out)
         if staged is None:
             return self.appended(message, topic, cursor)

@@ -65,11 +65,15 @@ class Inboxes:
         feed.lineage = topic.lineage
         feed.last = topic.last
         topic.feed = feed
+        self._tell_gap(feed, topic, record, out)
+        return feed
+
+    @staticmethod
+    def _tell_gap(feed: Feed, topic: Topic, record: SessionRecord, out: list[Effect]) -> None:
         start = resume(topic.log, topic.last, topic.lineage, record.inbox)
         if start is not record.inbox:
-            record.inbox = feed.origin = start
+            feed.origin = start
             out.append(Reset(feed))
-        return feed
 
     def push(self, topic: Topic, record: SessionRecord, out: list[Effect]) -> None:
         """Send the edge everything that it has not consumed (again: it trims).
@@ -86,7 +90,9 @@ class Inboxes:
             entries = topic.log.after(start.offset, len(topic.log))
             for batch in batches(entries, core.limits.batch_bytes):
                 self.deliver(topic, record, batch, out)
-        elif record.edge == core.me and len(topic.log):
+        elif record.edge == core.me and record.inbox < topic.last:
+            if topic.feed is not None:
+                self._tell_gap(topic.feed, topic, record, out)
             self.deliver(topic, record, (), out)
 
     def receive_join(
@@ -96,8 +102,12 @@ class Inboxes:
         del now
         record = slot.record(message.topic)
         topic = self._core.topics.get(message.topic)
-        if record is not None and topic is not None and record.edge == sender:
-            self.push(topic, record, out)
+        if record is None or topic is None or record.edge != sender:
+            return
+        if message.cursor is not None and message.cursor < record.inbox:
+            # What lies between has been consumed, and is here no more.
+            out.append(Send(sender, Joined(topic.name, record.inbox, True, topic.lineage)))
+        self.push(topic, record, out)
 
     def begin(self, slot: Slot, record: SessionRecord, out: list[Effect]) -> None:
         """Where the inbox's log may have been lost the edge is told, and offsets start anew."""

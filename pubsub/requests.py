@@ -61,7 +61,17 @@ ENVELOPE = 200  # bytes that a request costs besides its payload, roughly
 class Pending:
     """One request without an answer. `target` is None while it waits for its next try."""
 
-    __slots__ = ("deadline", "message", "name", "request", "retry_at", "size", "target", "tries")
+    __slots__ = (
+        "deadline",
+        "elsewhere",
+        "message",
+        "name",
+        "request",
+        "retry_at",
+        "size",
+        "target",
+        "tries",
+    )
 
     def __init__(self, request: int, name: str, message: Request, deadline: float) -> None:
         self.request = request
@@ -71,6 +81,7 @@ class Pending:
         self.target: NodeId | None = None
         self.retry_at = 0.0
         self.tries = 0
+        self.elsewhere = False  # another node has been asked
         self.size = ENVELOPE + (len(message.payload) if isinstance(message, Append) else 0)
 
 
@@ -125,6 +136,11 @@ class Requests:
         self._expiry = min(self._expiry, deadline)
         self._dispatch(pending, now, out)
         return True
+
+    def asked_elsewhere(self, request: int) -> bool:
+        """Whether another node may have served this request of mine."""
+        pending = self._pending.get(request)
+        return pending is None or pending.elsewhere
 
     def respond(self, to: NodeId, message: Response, now: float, out: list[Effect]) -> None:
         """A home's answer, to another node or to this one."""
@@ -202,6 +218,7 @@ class Requests:
         if home == self._core.me:
             self.serve(home, pending.message, now, out)
         else:
+            pending.elsewhere = True
             pending.retry_at = now + self._core.limits.resend_seconds
             self._retry_at = min(self._retry_at, pending.retry_at)
             out.append(Send(home, pending.message))

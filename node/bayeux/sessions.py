@@ -160,6 +160,9 @@ class Sessions(Connects):
         session = self._add(record)
         session.advise = True  # its client may have been told to pause by the edge before
         session.met = True
+        unread = self._cluster.feed(record.address)
+        if unread is not None:  # it came before the answer: nobody has looked at it
+            self.hub.mark(unread, unread.depth)
         cursors = [(name, cursor) for name, cursor in record.cursors if name.startswith("/")]
         left = len(cursors)
         if not left:

@@ -316,8 +316,8 @@ class Tree:
                 if isinstance(who, bytes) and who not in core.members:
                     self.stop_waiting(feed, who)
             is_root = self._place(feed)
-            if feed.parent != before or not (feed.parent or is_root):
-                if before is not None and before in core.members:
+            if feed.parent != before or core.renewed or not (feed.parent or is_root):
+                if before not in {None, feed.parent} and before in core.members:
                     out.append(Send(before, Leave(feed.topic)))
                 self.repair.abandon(feed.topic)
                 self.rejoin(feed, now, out)

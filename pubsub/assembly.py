@@ -255,7 +255,7 @@ class Assembly:
 
     # -- counts -----------------------------------------------------------------------------
 
-    def statistics(self) -> Statistics:
+    def statistics(self, now: float) -> Statistics:
         core, takeover = self.core, self.takeover
         feeds = core.feeds.values()
         strays = len(takeover.sealing.strays())
@@ -275,6 +275,7 @@ class Assembly:
             held=len(self.edge),
             pending=len(self.requests) + len(self.readers),
             staged=len(self.lanes),
+            replica_lag=self.lanes.lag(now),
             commits=self.commits.copy(),
             takeovers=dict(takeover.openings.outcomes),
             takeover_seconds=takeover.openings.timings.copy(),

@@ -268,9 +268,9 @@ class PubSubEngine:
         """Whether this node is home to `slot`, and open."""
         return slot in self._parts.core.slots
 
-    def statistics(self) -> Statistics:
-        """Counts of everything, taken now."""
-        return self._parts.statistics()
+    def statistics(self, now: float = 0.0) -> Statistics:
+        """Counts of everything. `now` (monotonic seconds) is for what has an age."""
+        return self._parts.statistics(now)
 
     # -- time ---------------------------------------------------------------------------
 

@@ -60,6 +60,13 @@ class Lane:
     def idle(self) -> bool:
         return not (self.outbox or self.batches)
 
+    @property
+    def waits_since(self) -> float:
+        """When the oldest change that is not committed was staged; infinite if there is none."""
+        if self.batches:
+            return self.batches[0].since
+        return self.since if self.outbox else inf
+
 
 class Lanes:
     """All lanes of one node.
@@ -87,6 +94,11 @@ class Lanes:
             len(lane.outbox) + sum(len(batch.items) for batch in lane.batches)
             for lane in self._by_name.values()
         )
+
+    def lag(self, now: float) -> float:
+        """The age in seconds of the oldest change that is not committed; 0 if there is none."""
+        oldest = min((lane.waits_since for lane in self._by_name.values()), default=inf)
+        return max(0.0, now - oldest)
 
     @property
     def used(self) -> bool:

@@ -32,6 +32,8 @@ class Statistics:
     """Requests of this node without an answer."""
     staged: int
     """Changes that not all holders have acknowledged yet."""
+    replica_lag: float
+    """Age in seconds of the oldest of them; 0 without any."""
     commits: Timings
     """How long changes took from their position to their commit."""
     takeovers: dict[str, int]

@@ -154,7 +154,7 @@ class Cluster(Requests):
             draining=self._departure.stage is not Stage.STAYING,
             placement=self.placement,
             ring=ring.status() if ring else None,
-            pubsub=pubsub.statistics() if pubsub else None,
+            pubsub=pubsub.statistics(trio.current_time()) if pubsub else None,
             links=describe_links(peers.links.values() if peers else ()),
             strangers=peers.door.strangers if peers else 0,
         )

@@ -335,6 +335,12 @@ class SimNode:
         # The client acknowledges what it has: it never goes back.
         session.cursor = max(session.cursor, recorded)
         self.sessions[session.address] = session
+        self.sim.after(0.0, self.look_at_inbox, session)  # it may have come before the answer
+
+    def look_at_inbox(self, session: Session) -> None:
+        feed = self.engine.feed(session.address)
+        if self.alive and feed is not None and session.node is self and not session.slow:
+            self.serve(session, feed)
 
 
 class Simulation:
@@ -366,6 +372,7 @@ class Simulation:
         self.publications: list[Publication] = []
         self.sent: dict[str, int] = defaultdict(int)
         self.drop: Callable[[NodeId, NodeId, Any], bool] | None = None
+        self.steps = 0  # events of the heap
         self._heap: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
         self._sequence = 0
         self._requests = 0
@@ -389,6 +396,7 @@ class Simulation:
         while self._heap and self._heap[0][0] <= end:
             when, _, what, args = heapq.heappop(self._heap)
             self.now = max(self.now, when)
+            self.steps += 1
             what(*args)
         self.now = end
 
@@ -455,9 +463,12 @@ class Simulation:
         self.run(0.2)
         return made
 
+    def make_node(self, member: Member) -> SimNode:
+        return SimNode(self, member)
+
     def new_node(self, index: int, room: int, state: MemberState) -> SimNode:
         member = make_member(index, room, self.rng, state)
-        node = self.nodes[member.id] = SimNode(self, member)
+        node = self.nodes[member.id] = self.make_node(member)
         self.members[member.id] = member
         return node
 

@@ -17,6 +17,7 @@ import trio
 from node.acceptor import OVERLOADED, Acceptor, open_listeners
 from node.api.application import Application
 from node.api.keys import read_keys
+from node.bayeux.binding import read_mark
 from node.bayeux.event_source import EventSources
 from node.bayeux.extensions.loading import load_pipeline
 from node.bayeux.http import HttpTransports
@@ -127,6 +128,7 @@ class Node:
             HttpSettings(
                 max_body=config.max_message_size,
                 keep_alive=config.keep_alive,
+                mark_of=read_mark,
                 forwarded=bool(config.trusted_proxies and config.address_rate),
                 websocket=WebSocketSettings(
                     max_message=config.max_message_size, deflate=config.websocket_deflate

@@ -31,6 +31,11 @@ MARK_BYTES: Final = 1 + _DIGEST_BYTES  # of a mark that is not empty
 
 def mark_of(head: Head) -> bytes:
     """What the request shows of its browser; empty for nothing."""
+    return read_mark(head) if head.mark is None else head.mark
+
+
+def read_mark(head: Head) -> bytes:
+    """The same, from the head's cookie and origin: once for a head that is remembered."""
     if head.foreign:
         return origin_mark(head.page) if head.page else NONE
     if head.cookie:

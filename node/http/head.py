@@ -64,6 +64,7 @@ class Head(msgspec.Struct, frozen=True, gc=False):
     digest: bytes = b""  # the head cache's; empty for a head that is never remembered
     raw: bytes = b""  # the whole head, only where it is never remembered
     forwarded: str = ""  # `X-Forwarded-For`, only where the settings want it
+    mark: bytes | None = None  # of a remembered head: what the settings keep of its cookie
 
     @property
     def method(self) -> str:

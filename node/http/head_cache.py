@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from node.http.head import Head, Shape
 
 DIGEST_BYTES: Final = 16
@@ -31,7 +33,11 @@ RECENT: Final = 1024  # heads a generation; two generations are kept
 class HeadCache:
     """The recent heads of one listener, and the shapes that all its heads share."""
 
-    def __init__(self, recent: int = RECENT) -> None:
+    def __init__(
+        self, recent: int = RECENT, mark_of: Callable[[Head], bytes] | None = None
+    ) -> None:
+        """`mark_of(head)`: what is kept of a head's cookie, instead of that."""
+        self._mark_of = mark_of
         # Two keys, so that no whole head is ever taken for one whose digits were left out.
         self._keyed = blake2b(key=secrets.token_bytes(32), digest_size=DIGEST_BYTES)
         self._sized = blake2b(key=secrets.token_bytes(32), digest_size=DIGEST_BYTES)
@@ -83,6 +89,8 @@ class HeadCache:
         if not head.digest:
             return head
         head = self._with_shape(head, head.shape)
+        if self._mark_of is not None:
+            head = msgspec.structs.replace(head, cookie="", mark=self._mark_of(head))
         self._keep(head)
         return head
 

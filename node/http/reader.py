@@ -11,6 +11,7 @@ Answering is the subclass's part.
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Final
 
 from node.connection import ClientSocket, Connection
@@ -32,6 +33,10 @@ PENDING: Final = 2  # answered, but the answer, or input that came early, waits 
 SPENT: Final = 3
 
 READ_AHEAD: Final = 16 * 1024  # bytes taken from a client that does not wait for its answers
+# Python's hash of bytes is keyed with 128 random bits of this process, unless somebody forbids it.
+_KEYED_HASH: Final = sys.hash_info.algorithm.startswith("siphash") and bool(
+    sys.flags.hash_randomization
+)
 _LINE_END: Final = b"\r\n"
 _HEAD_END: Final = b"\r\n\r\n"
 
@@ -39,7 +44,7 @@ _HEAD_END: Final = b"\r\n\r\n"
 class RequestReader(Connection):
     """Turns input into requests, one outstanding at a time, and hands them to `_handle`."""
 
-    __slots__ = ("_body", "_head", "_partial", "_service", "_state")
+    __slots__ = ("_body", "_head", "_partial", "_quick", "_service", "_state")
 
     def __init__(self, service: HttpService, sock: ClientSocket) -> None:
         super().__init__(service.reactor, sock)
@@ -48,6 +53,7 @@ class RequestReader(Connection):
         self._head: Head | None = None  # of the outstanding request; else the last, if remembered
         self._partial = b""  # input not looked at: part of a head, or pipelined requests
         self._body: Body | None = None  # a body on its way
+        self._quick = 0  # the hash of `_head`, length and all; 0 for none
 
     def _handle(self, head: Head, body: bytes) -> None:
         """Have the request that is now outstanding handled."""
@@ -110,21 +116,27 @@ class RequestReader(Connection):
         if end < 4 or end > service.settings.max_head:
             self._wait_for_head(data)
             return
-        digest, length = service.heads.mark(data[:end])
+        raw = data[:end]
+        quick = hash(raw)
         head = self._head
         parser = None
-        if head is not None and head.digest == digest:
-            service.stats.head_cache_hits += 1
-            head = service.heads.fitted(head, length)
+        if head is not None and quick == self._quick:
+            service.stats.head_cache_hits += 1  # the last one again, of a client that repeats it
         else:
-            if data.startswith(_LINE_END):
-                self._skip_empty_lines(data)
-                return
-            try:
-                head, parser = self._learn(data[:end], digest, length)
-            except RemoteProtocolError as error:
-                self._refuse(error)
-                return
+            digest, length = service.heads.mark(raw)
+            if head is not None and head.digest == digest:
+                service.stats.head_cache_hits += 1
+                head = service.heads.fitted(head, length)
+            else:
+                if data.startswith(_LINE_END):
+                    self._skip_empty_lines(data)
+                    return
+                try:
+                    head, parser = self._learn(raw, digest, length)
+                except RemoteProtocolError as error:
+                    self._refuse(error)
+                    return
+            self._quick = quick if _KEYED_HASH and head.digest else 0
         if self._partial:
             self.reactor.clear_deadline(self)
         length = head.shape.content_length

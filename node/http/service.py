@@ -33,6 +33,7 @@ class HttpSettings:
     drain_timeout: float = 5.0  # seconds of the same
     keep_alive: float = 25.0  # seconds between comments in a stream of events
     cookies: frozenset[str] = frozenset({"BAYEUX_BROWSER"})  # those that Head.cookie keeps
+    mark_of: Callable[[Head], bytes] | None = None  # Head.mark is kept, and Head.cookie is not
     forwarded: bool = False  # Head.forwarded is kept: proxies stand in front
     websocket: WebSocketSettings = field(default_factory=WebSocketSettings)
 
@@ -58,7 +59,7 @@ class HttpService:
         self.handler = handler
         self.stats = stats
         self.settings = settings or HttpSettings()
-        self.heads = HeadCache()
+        self.heads = HeadCache(mark_of=self.settings.mark_of)
         self._route_of = lru_cache(maxsize=1024)(route_of)
         self.draining = False  # every answer says that it is the last on its connection
 

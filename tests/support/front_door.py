@@ -13,10 +13,12 @@ from urllib.parse import quote
 import trio
 
 from local_edge import Edge
+from node.bayeux.binding import read_mark
 from node.bayeux.event_source import EventSources
 from node.bayeux.http import HttpTransports
 from node.bayeux.relay import Relays
 from node.bayeux.websocket import BayeuxWebSocket
+from node.http import HttpSettings
 from node.http.origins import Origins
 from node.router import Router
 from node.sse.handler import EventReaders
@@ -24,8 +26,6 @@ from wire import Client, Served, serving
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-
-    from node.http import HttpSettings
 
 HANDSHAKE = {
     "channel": "/meta/handshake",
@@ -158,7 +158,8 @@ def script_query(messages: object, jsonp: str | None = "cb") -> str:
 async def front_door(http: HttpSettings | None = None, **settings: Any) -> AsyncIterator[FrontDoor]:
     """Serve while the block runs."""
     door = FrontDoor(**settings)
-    async with serving(door.router, http, door.sessions.hub.end_of_turn) as served:
+    settings_of = http or HttpSettings(mark_of=read_mark)
+    async with serving(door.router, settings_of, door.sessions.hub.end_of_turn) as served:
         served.service.stats = served.reactor.stats = door.stats
         served.service.refusal_lines = door.origins.lines
         door.served = served

@@ -237,6 +237,8 @@ class Hub:
         For a response that goes out anyhow, so that its held poll need not be
         woken. Comma-separated JSON objects.
         """
+        if not (self._dirty or session.behind is not None or self.lazy.until):
+            return b""  # the common case
         bring_forward(session, self.topics, self._dirty)
         owed = self.pending(session, transport, ahead=True)
         return self.lazy.join(session, transport, owed)

@@ -24,7 +24,6 @@ from node.websocket import CloseCode
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from node.bayeux.batch import Batch
     from node.bayeux.extensions import Exchange
     from node.cluster.driver import Cluster
     from node.config import Config
@@ -98,30 +97,43 @@ class Connects(ABC):
     def close(self, session: Session, by: object | None = None) -> None:
         """The session is over, for its home too. `by`: the connection that ends it stays open."""
 
-    def connect_poll(self, session: Session, message: ClientMessage, batch: Batch) -> bytes | None:
+    def connect_poll(
+        self,
+        session: Session,
+        message: ClientMessage,
+        poll: PollSink | None,
+        socket: WebSocketConnection | None,
+        *,
+        alone: bool,
+    ) -> bytes | None:
         """A `/meta/connect` over HTTP: the reply now, or None when the poll is held.
 
-        The same for one on the WebSocket of a session that acknowledges.
+        The same for one on the WebSocket (`socket`) of a session that acknowledges.
+        `alone`: nothing else came with it.
         """
-        poll: PollSink | None = batch.poll
-        if batch.stream is not None:
-            poll = SocketPoll(batch.stream, bytes(message.id))
-        holds = batch.stream is not None or (batch.alone and poll is not None)
+        if socket is not None:
+            poll = SocketPoll(socket, bytes(message.id))
+        holds = socket is not None or (alone and poll is not None)
         holds = holds and not self._leaving
         timeout = self._hold_seconds(session, message) if holds else 0.0
-        self._supersede(session)
-        if batch.stream is not None:
-            self.adopt_stream(session, batch.stream)
-        elif not self._reads_events(session, message, timeout):
+        if session.poll is not None or session.connect_id is not None:
+            self._supersede(session)
+        if socket is not None:
+            self.adopt_stream(session, socket)
+        elif (session.stream is not None or session.acks is not None) and not self._reads_events(
+            session, message, timeout
+        ):
             self._leave_stream(session)  # the client fell back from it
         session.connect_id = None
         if message.advice is not None:  # a client that gives advice has forgotten ours (a reload)
             session.advise = True
         transport = poll.transport if poll is not None else ""
-        joined = b"" if session.stream is not None else self.hub.pending(session, transport)
-        surplus = bool(timeout) and batch.stream is None and self._surplus(session)
+        joined = b""
+        if session.behind is not None and session.stream is None:
+            joined = self.hub.pending(session, transport)
+        surplus = bool(timeout) and socket is None and self._surplus(session)
         pause = 0.0
-        if timeout and batch.stream is None:
+        if timeout and socket is None:
             pause = self.shedding.pause(session.address, self._stats.held_polls)
         if surplus or pause or joined or session.gaps or not timeout:
             if session.stream is None:
@@ -245,11 +257,12 @@ class Connects(ABC):
         """
         fields = b""
         if pause is None:
-            pause = self._pause(session)
-        carrier = session.carrier
-        if self._leaving and carrier is not None and carrier.transport == "websocket":
-            pause = max(pause, AFTER_CLOSE)
-            self.put_off_at[session.address] = trio.current_time()
+            pause = self._pause(session) if self.shedding.interval else 0.0
+        if self._leaving:
+            carrier = session.carrier
+            if carrier is not None and carrier.transport == "websocket":
+                pause = max(pause, AFTER_CLOSE)
+                self.put_off_at[session.address] = trio.current_time()
         if pause:
             fields = b',"advice":' + advice(self._config, surplus=surplus, pause=pause)
             session.advise = True  # once the load is gone, it is told so
@@ -334,7 +347,9 @@ class Connects(ABC):
             return
         silence = interval
         if silence is None:
-            silence = max(self._config.interval, self._pause(session))
+            silence = self._config.interval
+            if self.shedding.interval:
+                silence = max(silence, self._pause(session))
         self.wheel.arm(session, trio.current_time() + silence + self._config.max_interval)
 
     def _forget_browser(self, session: Session) -> None:

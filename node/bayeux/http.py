@@ -130,6 +130,12 @@ class HttpTransports:
         if session.binding and not admits(session.binding, mark_of(head)):
             session = None
         poll.owner = session
+        if (
+            session is not None
+            and len(messages) == 1
+            and self._protocol.connect_alone(session, messages[0], poll)
+        ):
+            return
         batch = self._protocol.batch(messages, session, poll=poll)
         batch.client_id = named
         batch.run()

@@ -64,9 +64,10 @@ def decode_batch(body: bytes) -> list[ClientMessage]:
         raise RemoteProtocolError(f"not a Bayeux message: {error}", status=400) from error
     if not many:
         raise RemoteProtocolError("an empty array of messages", status=400)
-    for message in many:
-        if len(message.id) > _MAX_ID_BYTES:
-            raise RemoteProtocolError("a message id is too long", status=400)
+    if len(body) > _MAX_ID_BYTES:
+        for message in many:
+            if len(message.id) > _MAX_ID_BYTES:
+                raise RemoteProtocolError("a message id is too long", status=400)
     return many
 
 

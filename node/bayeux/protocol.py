@@ -124,6 +124,29 @@ class Protocol:
         batch.origin = origin
         return batch
 
+    def connect_alone(self, session: Session, message: ClientMessage, poll: PollSink) -> bool:
+        """Take a request that is nothing but a `/meta/connect`: what a waiting client sends.
+
+        `message` names `session`, which whoever sends it may use. False, and nothing
+        done, where that is not all there is to it: make a batch of it.
+        """
+        if (
+            message.channel != channels.META_CONNECT
+            or message.ext
+            or self._eager
+            or session.acks is not None
+            or message.connection_type not in CONNECTION_TYPES
+        ):
+            return False
+        session.exchange = None
+        answer = self._sessions.connect_poll(session, message, poll, None, alone=True)
+        if answer is not None:
+            owed = b""
+            if session.stream is None:
+                owed = self._sessions.hub.at_once(session, poll.transport)
+            poll.respond_json(b"[%b,%b]" % (answer, owed) if owed else b"[%b]" % answer)
+        return True
+
     def message_id(self) -> str:
         """An id for a message whose sender gave none: unique in the cluster."""
         return f"{self._cluster.me.hex()[:8]}-{self._cluster.incarnation:x}-{next(self._serial):x}"
@@ -198,7 +221,9 @@ class Protocol:
             batch.skip(index)
         else:
             session.exchange = batch.take(index)
-            answer = self._sessions.connect_poll(session, message, batch)
+            answer = self._sessions.connect_poll(
+                session, message, batch.poll, batch.stream, alone=batch.alone
+            )
             if answer is None:
                 batch.held = True
                 batch.skip(index)

@@ -7,6 +7,7 @@ bytes.
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
 
 from node.errors import LocalProtocolError, RemoteProtocolError, SlowConsumerError
@@ -62,9 +63,10 @@ class HttpConnection(RequestReader):
         """Header lines, each ended by CRLF, for the answer to the outstanding request."""
         self._lines += lines
 
-    def respond_prebuilt(self, data: bytes) -> None:
+    def respond_prebuilt(self, data: bytes, status: int = 0) -> None:
         """Answer with a whole response (head and body), which many connections may share.
 
+        `status`: its own, if that is known without looking.
         `data` must have a Content-Length and no Connection header. Does nothing
         if the client has gone. Raises LocalProtocolError if no request is outstanding.
         """
@@ -73,7 +75,7 @@ class HttpConnection(RequestReader):
             self._refuse_answer()
             return
         shape = head.shape
-        self._service.count(shape.path, int(data[9:12]))
+        self._service.count(shape.path, status or int(data[9:12]))
         if self._lines:
             data = responses.with_lines(data, self._lines)
             self._lines = b""
@@ -89,7 +91,7 @@ class HttpConnection(RequestReader):
 
     def respond_json(self, body: bytes) -> None:
         """Answer 200 with JSON. As `respond_prebuilt`."""
-        self.respond_prebuilt(responses.json_head(len(body)) + body)
+        self.respond_prebuilt(responses.json_head(len(body)) + body, HTTPStatus.OK)
 
     def respond(
         self, status: int, body: bytes, content_type: str = JSON, headers: Headers = ()

@@ -55,6 +55,15 @@ def test_clients_that_differ_in_their_cookie_share_the_rest() -> None:
     assert one.shape is other.shape
 
 
+def test_of_a_cookie_only_its_mark_is_kept() -> None:
+    cache = HeadCache(mark_of=lambda head: head.cookie.encode()[-1:])
+    one = learn(cache, raw("/a", "Cookie: c=1"))
+    assert (one.cookie, one.mark) == ("", b"1")
+    assert learn(cache, raw("/a", "Cookie: c=2")).mark == b"2"
+    unkept = learn(cache, raw("/a", "Cookie: c=3", "Authorization: x"))
+    assert (unkept.cookie, unkept.mark) == ("c=3", None)
+
+
 def post(*fields: str) -> bytes:
     return raw("/a", *fields).replace(b"GET", b"POST", 1)
 

@@ -166,6 +166,22 @@ async def test_a_longer_body_is_no_other_head() -> None:
     assert [len(body) for _, _, body in handler.requests] == [9, 10, 100, 2, 100]
 
 
+@pytest.mark.parametrize("keyed", [True, False])
+async def test_a_head_is_not_taken_for_the_last_one(
+    keyed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("node.http.reader._KEYED_HASH", keyed)
+    handler = Recorder()
+    async with serving(handler) as served:
+        client = served.connect()
+        for path in ("/a", "/a", "/b", "/a", "/b", "/b"):
+            for body in (b"1", b"2", b"333"):
+                await client.send(post(body, path))
+                assert (await client.response())[0] == 200
+                assert handler.requests[-1] == ("POST", path, body)
+        assert (served.stats.head_cache_misses, served.stats.head_cache_hits) == (2, 16)
+
+
 @pytest.mark.parametrize("other", ["content-length: 3", "Content-Length: 3", "CONTENT-LENGTH: 3"])
 async def test_a_second_length_is_never_hidden_behind_a_known_head(other: str) -> None:
     async with serving(Recorder()) as served:

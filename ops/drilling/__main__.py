@@ -92,6 +92,7 @@ def perform(ring: Ring, usable: Sequence[Step], chosen: Sequence[Step]) -> int:
             except DrillFailed as failure:
                 print(f"  FAILED: {failure}", flush=True)
                 failed.append(step.name)
+                ring.mend()
     finally:
         ring.close()
     passed = time.monotonic() - began

@@ -6,6 +6,7 @@ import http.client
 import json
 import random
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -19,17 +20,24 @@ if TYPE_CHECKING:
 
     from ops.drilling.ring import Door, Node
 
-CHANNELS: Final = 40  # so that every node is home to some
+CHANNELS: Final = tuple(f"/drill/{i}" for i in range(40))  # so that every node is home to some
 PAUSE: Final = 0.02  # seconds between two publishes
 PATIENCE: Final = 3.0  # seconds for one answer
+UPGRADE: Final = (
+    b"GET /bayeux HTTP/1.1\r\nHost: drill\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n"
+)
+PINGS: Final = (b"\x89\xfd" + b"\x00" * 4 + b"x" * 125) * 100  # RFC 6455: fin, ping, masked by 0
+ENOUGH: Final = 1_000  # times that: more than sockets and the node together keep for a client
 
 
 class Publisher:
     """Publishes through one door after the other, for a `with` block, and counts the answers."""
 
-    def __init__(self, doors: Sequence[Door], key: str) -> None:
+    def __init__(self, doors: Sequence[Door], key: str, channels: Sequence[str] = CHANNELS) -> None:
         self._doors = doors
         self._key = key
+        self._channels = channels
         self._over = threading.Event()
         self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(4)]
         self.outcomes: Counter[str] = Counter()
@@ -47,8 +55,7 @@ class Publisher:
     def _run(self) -> None:
         draw = random.Random()  # noqa: S311 - which channel is next is no secret
         while not self._over.is_set():
-            channel = f"/drill/{draw.randrange(CHANNELS)}"
-            outcome = publish(draw.choice(self._doors), channel, self._key)
+            outcome = publish(draw.choice(self._doors), draw.choice(self._channels), self._key)
             self.outcomes[outcome] += 1
             time.sleep(PAUSE)
 
@@ -75,14 +82,14 @@ def publish(door: Door, channel: str, key: str) -> str:
 class Readers:
     """`cometring listen` at each door, for a `with` block."""
 
-    def __init__(self, doors: Sequence[Door]) -> None:
+    def __init__(self, doors: Sequence[Door], channels: Sequence[str] = CHANNELS) -> None:
         self._doors = doors
+        self._channels = channels
         self._running: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Self:
-        channels = [f"/drill/{i}" for i in range(CHANNELS)]
         for host, port in self._doors:
-            words = [sys.executable, "-m", "node.cli", "listen", *channels]
+            words = [sys.executable, "-m", "node.cli", "listen", *self._channels]
             self._running.append(
                 subprocess.Popen(
                     [*words, "--url", f"http://{host}:{port}"],
@@ -99,6 +106,42 @@ class Readers:
             process.wait()
 
 
+class NotReading:
+    """WebSocket clients that only talk, one after the other at each door, for a `with` block.
+
+    Each sends pings and takes no pong, until the node has had enough of it.
+    """
+
+    def __init__(self, doors: Sequence[Door]) -> None:
+        self._over = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._run, args=(door,), daemon=True) for door in doors
+        ]
+        self.closed = 0
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _run(self, door: Door) -> None:
+        while not self._over.wait(1.0):
+            with suppress(OSError), socket.create_connection(door, PATIENCE) as client:
+                client.sendall(UPGRADE)
+                if not client.recv(4_096).startswith(b"HTTP/1.1 101"):
+                    continue
+                for _ in range(ENOUGH):
+                    client.sendall(PINGS)
+                    if self._over.is_set():
+                        return
+            self.closed += 1
+
+
 def hold_open(node: Node, count: int) -> list[socket.socket]:
     """Idle connections; the caller closes them."""
     opened = []
@@ -106,3 +149,12 @@ def hold_open(node: Node, count: int) -> list[socket.socket]:
         with suppress(OSError):
             opened.append(socket.create_connection(node.door, 2.0))
     return opened
+
+
+def speak_tls(node: Node) -> None:
+    """One handshake; whose certificate it is does not matter."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    with suppress(OSError), socket.create_connection(node.door, PATIENCE) as client:
+        context.wrap_socket(client, server_hostname=node.host).close()

@@ -29,6 +29,14 @@ from ops.drilling.prometheus import DrillFailed, Prometheus, wait_for
 OPS: Final = Path(__file__).parents[1]
 HOST: Final = "127.0.0.1"
 KEY: Final = "drill-key-for-this-run-only"
+LATE: Final = "/drill/late"
+SETTINGS: Final = f"""
+shed_lag = 0.25  # a stutter that the ring still bears is to be enough
+
+[[channel]]
+match = "{LATE}"
+batch = 3.0  # seconds: readers get it late
+"""
 
 Door = tuple[str, int]
 """Host and port of a client listener."""
@@ -105,6 +113,8 @@ class Ring:  # and, as far as steps need it, `ops.drilling.compose.ComposeRing`
         self.others: list[Node] = []  # that are scraped, too, and are no members
         self._helpers: dict[str, subprocess.Popen[bytes]] = {}
         self._secret = secrets.token_urlsafe(32)
+        self._settings = folder / "settings.toml"
+        self._settings.write_text(SETTINGS)
         self._hosts = [HOST] * count
         if self.other_side is not None:
             minority = (count - 1) // 2
@@ -142,6 +152,7 @@ class Ring:  # and, as far as steps need it, `ops.drilling.compose.ComposeRing`
             words += ["--join", ",".join(seeds), "--expect", str(expect)]
         environ = {k: v for k, v in os.environ.items() if not k.startswith("COMETRING_")}
         environ |= {"COMETRING_CLUSTER_SECRET": secret or self._secret, "COMETRING_API_KEY": KEY}
+        environ["COMETRING_CONFIG"] = str(self._settings)
         log = self.folder / f"{name}.log"
         there = self.other_side is not None and host == THERE
         prefix = self.other_side.prefix if there and self.other_side is not None else ()
@@ -254,6 +265,13 @@ class Ring:  # and, as far as steps need it, `ops.drilling.compose.ComposeRing`
         self.prometheus.wait_for_value("cometring:views:count", 1, timeout)
         self.prometheus.wait_for_value("sum(cometring_ready)", len(self.nodes), timeout)
         return time.monotonic() - began
+
+    def mend(self) -> None:
+        """Have every node run again, whatever a step that failed has left."""
+        for node in self.nodes:
+            node.send(signal.SIGCONT)
+            if node.process is None or node.process.poll() is not None:
+                node.start()
 
     def close(self) -> None:
         for node in (*self.nodes, *self.others):

@@ -8,24 +8,20 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from ops.drilling.load import Publisher, Readers, hold_open
+from ops.drilling.load import Publisher, Readers, hold_open, speak_tls
 from ops.drilling.network import cut_in_two
-from ops.drilling.prometheus import DrillFailed
+from ops.drilling.overload import clients, stutter
+from ops.drilling.prometheus import DrillFailed, wait_for
+from ops.drilling.watching import LASTING, expect, intact, seen, settle
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
     from pathlib import Path
 
     from ops.drilling.ring import Ring
 
-LASTING: Final = frozenset(
-    # These look back over minutes, and so go on for a while after their cause has gone.
-    {
-        "CometringMemberDied", "CometringTakeoverLossy", "CometringGapReported",
-        "CometringLinkRefused", "CometringSlowConsumers", "CometringAppendsRefused",
-        "CometringPublishesRefused", "CometringCommitSlow", "CometringDeliverySlow",
-    }
-)  # fmt: skip
+SOME: Final = 8.0  # seconds of traffic, so that there is something to lose
 
 
 @dataclass(frozen=True)
@@ -37,19 +33,6 @@ class Step:
     look: str
     alerts: frozenset[str]
     run: Callable[[Ring, Callable[[str], None]], None]
-
-
-def _expect(ring: Ring, say: Callable[[str], None], *names: str, within: float = 120.0) -> None:
-    """Wait for alerts to fire, and say when each did."""
-    wanted = {f"Cometring{name}" for name in names}
-    for name, seconds in sorted(ring.prometheus.wait_for_alerts(wanted, within).items()):
-        say(f"{name} fires after {seconds:.0f} s")
-
-
-def _settle(ring: Ring, say: Callable[[str], None]) -> None:
-    whole = ring.wait_whole()
-    quiet = ring.prometheus.wait_until_quiet(120.0, LASTING)
-    say(f"whole again after {whole:.1f} s, quiet {quiet:.0f} s later")
 
 
 def _healthy(ring: Ring, say: Callable[[str], None]) -> None:
@@ -68,31 +51,52 @@ def _healthy(ring: Ring, say: Callable[[str], None]) -> None:
 
 
 def _kill(ring: Ring, say: Callable[[str], None]) -> None:
+    before = ring.prometheus.alerts("firing")
     victim = ring.nodes[-1]
-    victim.end()
-    took = ring.prometheus.wait_for_value("cometring:members:max", len(ring.nodes) - 1, 30.0)
-    say(f"{victim.name} is killed; Prometheus sees a view without it after {took:.0f} s")
-    _expect(ring, say, "MemberDied", *(() if ring.forgets_the_dead else ("NodeDown",)))
-    victim.start()
-    _settle(ring, say)
+    with Readers(ring.doors), Publisher(ring.doors, ring.key) as publisher:
+        time.sleep(SOME)
+        victim.end()
+        took = ring.prometheus.wait_for_value("cometring:members:max", len(ring.nodes) - 1, 30.0)
+        say(f"{victim.name} is killed; Prometheus sees a view without it after {took:.0f} s")
+        expect(ring, say, "MemberDied", *(() if ring.forgets_the_dead else ("NodeDown",)))
+        seen(ring, say, "kill")
+        victim.start()
+        settle(ring, say)
+    say(f"publishers were told: {publisher}")
+    intact(ring, say, before)
 
 
 def _hang(ring: Ring, say: Callable[[str], None]) -> None:
+    before = ring.prometheus.alerts("firing")
     victim = ring.nodes[-1]
-    victim.send(signal.SIGSTOP)
-    took = ring.prometheus.wait_for_value("cometring:members:max", len(ring.nodes) - 1, 30.0)
-    say(f"{victim.name} hangs; Prometheus sees a view without it after {took:.0f} s")
-    _expect(ring, say, "NodeDown", "MemberDied")
-    victim.send(signal.SIGCONT)
-    _settle(ring, say)
+    with Readers(ring.doors), Publisher(ring.doors, ring.key) as publisher:
+        time.sleep(SOME)
+        victim.send(signal.SIGSTOP)
+        took = ring.prometheus.wait_for_value("cometring:members:max", len(ring.nodes) - 1, 30.0)
+        say(f"{victim.name} hangs; Prometheus sees a view without it after {took:.0f} s")
+        expect(ring, say, "NodeDown", "MemberDied")
+        victim.send(signal.SIGCONT)
+        settle(ring, say)
+    say(f"publishers were told: {publisher}")
+    intact(ring, say, before)
 
 
 def _partition(ring: Ring, say: Callable[[str], None]) -> None:
     minority = ", ".join(node.name for node in ring.nodes if node.prefix)
-    with cut_in_two(ring):
-        say(f"{minority} are cut off from the others, not from Prometheus")
-        _expect(ring, say, "RingFrozen", "ViewSplit", "LeaseLost", "MemberSuspected")
-    _settle(ring, say)
+    before = ring.prometheus.alerts("firing")
+    doors = [node.door for node in ring.nodes]
+    with Readers(doors), Publisher(doors, ring.key) as publisher:
+        time.sleep(SOME)
+        with cut_in_two(ring):
+            say(f"{minority} are cut off from the others, not from Prometheus")
+            expect(
+                ring, say,
+                "RingFrozen", "ViewSplit", "LeaseLost", "MemberSuspected", "PublishesRefused",
+            )  # fmt: skip
+            seen(ring, say, "partition")
+        settle(ring, say)
+    say(f"publishers were told: {publisher}")
+    intact(ring, say, before)
 
 
 def _majority_lost(ring: Ring, say: Callable[[str], None]) -> None:
@@ -101,19 +105,19 @@ def _majority_lost(ring: Ring, say: Callable[[str], None]) -> None:
     lost = ring.nodes[len(keep) :]
     doors = [node.door for node in keep]
     with Readers(doors), Publisher(doors, ring.key) as publisher:
-        time.sleep(8.0)  # so that there is something to lose
+        time.sleep(SOME)
         for node in lost:
             node.end()
         say(f"{len(lost)} of {len(ring.nodes)} are killed")
-        _expect(
+        expect(
             ring, say,
             "RingFrozen", "MemberSuspected", "VoterMissing", "LeaseLost", "PublishesRefused",
         )  # fmt: skip
         for node in lost:
             node.start()
-        _expect(ring, say, "TakeoverLossy", "GapReported")
+        expect(ring, say, "TakeoverLossy", "GapReported")
     say(f"publishers were told: {publisher}")
-    _settle(ring, say)
+    settle(ring, say)
 
 
 def _strangers(ring: Ring, say: Callable[[str], None]) -> None:
@@ -127,48 +131,31 @@ def _strangers(ring: Ring, say: Callable[[str], None]) -> None:
     leaver = ring.plan("slow-leaver", 23, "--drain-delay", "300")
     ring.others = [alone, short, wrong, leaver]
     ring.tell_targets()
-    for node in ring.others:
-        node.start()
-    say("started: another ring (with a certificate that soon ends), a node with another secret,")
-    say("  a node with 64 file descriptors, of which clients take most, and one that does not go")
-    time.sleep(5.0)
-    leaver.send(signal.SIGTERM)
-    opened = hold_open(short, 40)
-    expected = ["RingsApart", "LinkRefused", "NotReady", "FileDescriptors"]
-    expected += ["CertificateExpires", "CertificateExpiresSoon", "DrainStuck"]
-    if ring.has_balancer:
-        expected.append("BalancerMissesNodes")  # which was not told of them
-    _expect(ring, say, *expected, within=150.0)
-    for client in opened:
-        client.close()
-    for node in ring.others:
-        node.end()
-    ring.others = []
-    ring.tell_targets()
-    _settle(ring, say)
-
-
-def _stutter(ring: Ring, say: Callable[[str], None]) -> None:
-    """One node that runs by fits and starts, as on a host with too little CPU."""
-    victim = ring.nodes[0]
-    say(f"{victim.name} is stopped for a third of a second, twice a second")
-    began = time.monotonic()
-    missing = {"CometringLoopLag", "CometringCommitSlow"}
-    with Publisher([node.door for node in ring.nodes], ring.key) as publisher:
-        while missing and time.monotonic() - began < 150.0:
-            for _ in range(10):
-                victim.send(signal.SIGSTOP)
-                time.sleep(0.33)
-                victim.send(signal.SIGCONT)
-                time.sleep(0.17)
-            for name in sorted(missing & ring.prometheus.alerts("firing")):
-                say(f"{name} fires after {time.monotonic() - began:.0f} s")
-                missing.discard(name)
-    if missing:
-        raise DrillFailed(f"not firing: {sorted(missing)}")
-    slowest = ring.prometheus.value("cometring:append_commit_seconds:p99")
-    say(f"99 of 100 publishes were committed within {slowest or 0:.2f} s: {publisher}")
-    _settle(ring, say)
+    opened: list[socket.socket] = []
+    try:
+        for node in ring.others:
+            node.start()
+        say("started: another ring (whose certificate soon ends), a node with another secret,")
+        say("  a node with 64 file descriptors, of which clients take most, and one that lingers")
+        rings_of_one = (alone, short, leaver)
+        wait_for(lambda: all(n.ready() for n in rings_of_one), 60.0, lambda: "they do not start")
+        leaver.send(signal.SIGTERM)
+        opened = hold_open(short, 40)
+        speak_tls(alone)
+        seen(ring, say, "strangers")
+        expected = ["RingsApart", "LinkRefused", "NotReady", "FileDescriptors"]
+        expected += ["CertificateExpires", "CertificateExpiresSoon", "DrainStuck"]
+        if ring.has_balancer:
+            expected.append("BalancerMissesNodes")  # which was not told of them
+        expect(ring, say, *expected, within=150.0)
+    finally:
+        for client in opened:
+            client.close()
+        for node in ring.others:
+            node.end()
+        ring.others = []
+        ring.tell_targets()
+    settle(ring, say)
 
 
 def _rolling_restart(ring: Ring, say: Callable[[str], None]) -> None:
@@ -183,7 +170,7 @@ def _rolling_restart(ring: Ring, say: Callable[[str], None]) -> None:
         raise DrillFailed("clients noticed")
     if new := ring.prometheus.alerts("firing") - before - LASTING:
         raise DrillFailed(f"a restart in turn is no reason for {sorted(new)}")
-    _settle(ring, say)
+    settle(ring, say)
 
 
 def _everything(ring: Ring, say: Callable[[str], None]) -> None:
@@ -192,10 +179,10 @@ def _everything(ring: Ring, say: Callable[[str], None]) -> None:
     expected = ["NoNodes", "NodeDown"]
     if ring.has_balancer:
         expected.append("BalancerEmpty")
-    _expect(ring, say, *expected)
+    expect(ring, say, *expected)
     if ring.has_balancer:
         ring.stop_balancer()
-        _expect(ring, say, "BalancerDown")
+        expect(ring, say, "BalancerDown")
 
 
 def _certificate(folder: Path) -> Path:
@@ -230,7 +217,7 @@ STEPS: Final = (
         "partition", "cut a minority off from the rest",
         "Ring health: two lines of view numbers, Decides? FROZEN, the minority without a lease;"
         " Link matrix: empty fields.",
-        "RingFrozen ViewSplit LeaseLost MemberSuspected", _partition,
+        "RingFrozen ViewSplit LeaseLost MemberSuspected PublishesRefused", _partition,
     ),
     _step(
         "strangers", "start nodes that do not belong or lack something",
@@ -241,7 +228,12 @@ STEPS: Final = (
     _step(
         "stutter", "let one node run by fits and starts",
         "Node: loop lag; Ring health: round trips to it; Traffic: commit latency.",
-        "LoopLag CommitSlow", _stutter,
+        "LoopLag CommitSlow SheddingLoad", stutter,
+    ),
+    _step(
+        "clients", "clients that do not read, and a channel that comes late",
+        "Channels: slow consumers; Traffic: delivery latency.",
+        "SlowConsumers DeliverySlow", clients,
     ),
     _step(
         "rolling", "restart all nodes in turn, politely",

@@ -15,9 +15,11 @@ from cluster_process import free_ports
 from compose_file import ROOT
 from ops.drilling import compose
 from ops.drilling.__main__ import main
+from ops.drilling.panels import PROVOKED, panel_queries
 from ops.drilling.prometheus import DrillFailed, Prometheus
 from ops.drilling.ring import Ring
-from ops.drilling.steps import LASTING, STEPS
+from ops.drilling.steps import STEPS
+from ops.drilling.watching import LASTING
 from ops_files import rules
 from programs import require_program
 from stub_http import Answer, Asked, StubServer
@@ -61,6 +63,24 @@ class TestSteps:
         assert told is not None
         names = {f"Cometring{name}" for name in re.findall(r"[A-Z]\w+", told.group(1))}
         assert names == ALERTS - {name for step in STEPS for name in step.alerts}
+
+    def test_what_is_empty_on_a_healthy_ring_is_a_panel_and_a_step(self) -> None:
+        assert set(PROVOKED) <= {step.name for step in STEPS}
+        for place in PROVOKED.values():
+            (query,) = panel_queries(*place, "1m")
+            assert "$" not in query
+            assert "vector(0)" not in query
+
+    def test_the_table_of_alerts_says_the_same(self) -> None:
+        page = (ROOT / "docs" / "operations" / "watch.md").read_text()
+        _, _, table = page.partition("| alert | made to fire by |")
+        rows = dict(re.findall(r"^\| (\w+) \| (.+) \|$", table.partition("\n\n")[0], re.MULTILINE))
+        assert {f"Cometring{name}" for name in rows} == ALERTS | {"CometringWatchdog"}
+        names = {step.name for step in STEPS}
+        for alert_name, how in rows.items():
+            told = {name for name in re.findall(r"`(\w+)`", how) if name in names}
+            due = {step.name for step in STEPS if f"Cometring{alert_name}" in step.alerts}
+            assert told == due, alert_name
 
 
 class TestOwnRing:

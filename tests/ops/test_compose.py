@@ -63,6 +63,7 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
         assert sandbox.run_to_end("secret") == 0, sandbox.log("secret-1")
         nodes = sandbox.up("node", NODES)
         sandbox.up("balancer")
+        sandbox.up("console")
         sandbox.up("prometheus")
         try:
             wait_until(lambda: all(ready(sandbox, name) for name in nodes), 20, "a ring of five")
@@ -143,6 +144,24 @@ class TestBalancer:
     def test_requests_go_to_every_node(self, sandbox: Sandbox) -> None:
         counts = sandbox.query('haproxy_server_sessions_total{proxy="nodes"} > 0')
         assert len(counts) == NODES
+
+
+class TestConsole:
+    def test_whichever_node_is_ready_shows_it_and_nothing_else_of_the_ops_listener(
+        self, sandbox: Sandbox
+    ) -> None:
+        def status(path: str, method: str = "GET") -> int:
+            return sandbox.fetch("console-1", 9100, path, method)[0]
+
+        wait_until(lambda: status("/console") == 200, 15, "the console through its proxy")
+        assert status("/console/app.js") == 200
+        status_found, found = sandbox.fetch("console-1", 9100, f"/console/find?name={ROOM}")
+        assert status_found == 200
+        assert json.loads(found)["known"]
+        assert status("/") == 302
+        assert [status(path) for path in ("/metrics", "/ring", "/consoles")] == [404] * 3
+        assert status("/ring/recover", "POST") == 404
+        assert status("/console", "POST") == 405
 
 
 class TestWatching:

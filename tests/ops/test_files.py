@@ -78,7 +78,7 @@ class TestImage:
 class TestCompose:
     def test_docker_compose_itself_takes_the_file(self) -> None:
         assert set(compose_config()["services"]) == {
-            "secret", "node", "balancer", "prometheus", "grafana",
+            "secret", "node", "balancer", "console", "prometheus", "grafana",
         }  # fmt: skip
 
     def test_a_node_has_time_to_leave(self) -> None:
@@ -86,7 +86,7 @@ class TestCompose:
         assert stop_grace(node) > float(node["environment"]["COMETRING_DRAIN_GRACE"])
         assert stop_grace(compose_config()["services"]["balancer"]) > 30
 
-    @pytest.mark.parametrize("name", ["node", "balancer", "prometheus", "grafana"])
+    @pytest.mark.parametrize("name", ["node", "balancer", "console", "prometheus", "grafana"])
     def test_every_service_is_bounded_and_hardened(self, name: str) -> None:
         service = compose_config()["services"][name]
         limits = service["deploy"]["resources"]["limits"]
@@ -105,6 +105,7 @@ class TestCompose:
             "secret": [],
             "node": [],
             "balancer": ["everywhere"],
+            "console": ["127.0.0.1"],
             "prometheus": ["127.0.0.1"],
             "grafana": ["127.0.0.1"],
         }
@@ -117,8 +118,9 @@ class TestCompose:
                 if volume["type"] == "bind":
                     assert Path(volume["source"]).exists(), volume
 
-    def test_haproxy_takes_its_file(self) -> None:
-        run(require_program("haproxy"), "-c", "-f", OPS / "haproxy" / "haproxy.cfg")
+    @pytest.mark.parametrize("name", ["haproxy.cfg", "console.cfg"])
+    def test_haproxy_takes_its_files(self, name: str) -> None:
+        run(require_program("haproxy"), "-c", "-f", OPS / "haproxy" / name)
 
 
 class TestKubernetes:

@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 
 MINUTES = int(os.environ.get("COMETRING_CONSOLE_MINUTES", "1"))
 FOLDER = Path(__file__).parents[1] / "browser"
-CHANNELS = [f"/hour/{number}" for number in range(20)]
+CHANNELS = [f"/hour/{number}" for number in range(6)]
 EVERY = 0.1  # seconds between publishes
+LARGEST = 10_000  # bytes of a message, so that the channels' logs are full (1 MiB) when all is warm
 WARM = 5  # minutes until page and nodes have all that they keep: histories, logs, pools
 HEAP = 400_000  # bytes by which the page may be larger at the end than when warm
 DOCUMENT = 400  # nodes of the document, likewise
@@ -50,7 +51,7 @@ class Traffic(Thread):
     def run(self) -> None:
         draw = random.Random(1)
         while not self._over.wait(EVERY):
-            node, data = draw.choice(self._nodes), "x" * draw.randrange(200)
+            node, data = draw.choice(self._nodes), "x" * draw.randrange(LARGEST)
             target, body = "/api/publish", {"channel": draw.choice(CHANNELS), "data": data}
             if draw.random() < 0.1:
                 target, body = "/api/send", {"session": self._address, "data": data}
@@ -118,15 +119,14 @@ def test_an_hour(tmp_path: Path) -> None:
     samples = []
     with ExitStack() as stack, ClusterProcess(3, tmp_path) as ring:
         readers = [
-            Reader(node, CHANNELS[place * 5 : place * 5 + 10])
-            for place, node in enumerate(ring.nodes)
+            Reader(node, CHANNELS[place : place + 4]) for place, node in enumerate(ring.nodes)
         ]
         traffic = Traffic(ring.nodes, readers[1].address)
         for thread in (*readers, traffic):
             thread.start()
             stack.callback(thread.join, 20.0)
         stack.callback(traffic.stop)
-        for sample in watched(ring, [CHANNELS[0], readers[1].address, CHANNELS[7]]):
+        for sample in watched(ring, [CHANNELS[0], readers[1].address, CHANNELS[4]]):
             samples.append(sample)
             told = {"answered": traffic.answered, "got": sum(each.got for each in readers)}
             print(json.dumps(sample | told), flush=True)

@@ -247,6 +247,31 @@ CHANGES = Row(
     ),
 )
 
+COPIES = Row(
+    "Copies",
+    (
+        lines(
+            "Replica lag",
+            "For how long the oldest change has waited for a copy to confirm it. A copy that is dead is"
+            " dropped within two seconds; longer than that, it is slow, or nobody can drop it.",
+            Query(f"cometring_replica_lag_seconds{{{CLUSTER}}}", "{{instance}}"),
+            unit="s",
+            steps=above(yellow=1, red=3),
+        ),
+        lines(
+            "Changes that wait",
+            "What homes have given a place and not all copies have yet. Publishers wait for it.",
+            Query(f"cometring_staged{{{CLUSTER}}}", "{{instance}}"),
+        ),
+        heat(
+            "How long copies take",
+            "From a place in the log to its commit on every copy: what three copies cost a publisher.",
+            "cometring_replicate_seconds_bucket",
+            "s",
+        ),
+    ),
+)
+
 LINKS = Row(
     "Links",
     (
@@ -320,4 +345,6 @@ LINKS = Row(
 def build() -> Json:
     """The dashboard."""
     about = "Is there one ring, does it decide, who is in it, and how are the links between them."
-    return dashboard("cometring-ring", "Ring health", about, (GLANCE, MEMBERS, CHANGES, LINKS))
+    return dashboard(
+        "cometring-ring", "Ring health", about, (GLANCE, MEMBERS, CHANGES, COPIES, LINKS)
+    )

@@ -92,6 +92,7 @@ def _partition(ring: Ring, say: Callable[[str], None]) -> None:
             expect(
                 ring, say,
                 "RingFrozen", "ViewSplit", "LeaseLost", "MemberSuspected", "PublishesRefused",
+                "ReplicaLag",
             )  # fmt: skip
             seen(ring, say, "partition")
         settle(ring, say)
@@ -217,7 +218,7 @@ STEPS: Final = (
         "partition", "cut a minority off from the rest",
         "Ring health: two lines of view numbers, Decides? FROZEN, the minority without a lease;"
         " Link matrix: empty fields.",
-        "RingFrozen ViewSplit LeaseLost MemberSuspected PublishesRefused", _partition,
+        "RingFrozen ViewSplit LeaseLost MemberSuspected PublishesRefused ReplicaLag", _partition,
     ),
     _step(
         "strangers", "start nodes that do not belong or lack something",

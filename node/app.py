@@ -40,6 +40,7 @@ from node.identity.tokens import read_tokens
 from node.ops import OpsServer
 from node.process_watch import watch_collector
 from node.reactor import Reactor
+from node.request_log import RequestLog
 from node.router import Router, route_of
 from node.rules import Rules
 from node.rules_file import read_rules
@@ -136,6 +137,8 @@ class Node:
             ),
             route_of,
             origins.lines,
+            # (which requests are in a sample is no secret)
+            RequestLog(config.log_requests, random.Random()) if config.log_requests else None,  # noqa: S311
         )
         self.accept: Callable[[socket.socket], None] = self.http.accept
         self.certificates: Certificates | None = None

@@ -212,6 +212,10 @@ def serve(
         str | None,
         _option("trace", "Process", "Part of all messages whose way is logged, 0 to 1 [0]."),
     ] = None,
+    log_requests: Annotated[
+        str | None,
+        _option("log-requests", "Process", "Part of all requests that are logged, 0 to 1 [0]."),
+    ] = None,
     log_level: Annotated[
         str | None, _option("log-level", "Process", "debug, info, warning or error [info].")
     ] = None,

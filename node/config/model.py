@@ -109,6 +109,7 @@ class Config(BaseModel):
     drain_grace: Seconds = 10.0  # a drain ends after this long, finished or not
     channel_metrics: Annotated[int, Field(ge=0, le=1_000)] = 20  # channels that metrics name
     trace: Annotated[float, Field(ge=0, le=1)] = 0.0  # part of all messages that logs follow
+    log_requests: Annotated[float, Field(ge=0, le=1)] = 0.0  # part of all requests that get a line
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "pretty", "json"] = "auto"  # auto: pretty on a terminal
 

@@ -79,6 +79,7 @@ class HttpConnection(RequestReader):
         if self._lines:
             data = responses.with_lines(data, self._lines)
             self._lines = b""
+            self._tell(int(data[9:12]), len(data))
         if not shape.plain or self._service.draining:
             self._respond_unusual(head, data)
             return
@@ -119,6 +120,7 @@ class HttpConnection(RequestReader):
         stream = EventStream(self.reactor, self.sock, receiver, self._service.settings)
         stream.take_over(self)
         lines, self._lines = self._lines, b""
+        self._tell(HTTPStatus.OK, len(first))
         stream.start(first, lines, chunked=head.http_version == "1.1")
         return stream
 
@@ -145,6 +147,7 @@ class HttpConnection(RequestReader):
         stats = self._service.stats
         stats.connections["http"] -= 1
         stats.connections["websocket"] += 1
+        self._tell(HTTPStatus.SWITCHING_PROTOCOLS, len(answer))
         self._state = SPENT
         ahead, self._partial = self._partial, b""
         socket = WebSocketConnection(
@@ -153,6 +156,11 @@ class HttpConnection(RequestReader):
         socket.take_over(self)
         socket.start(answer, ahead)
         return socket
+
+    def _tell(self, status: int, size: int) -> None:
+        """A request of the log's sample, which adds a line to its answer, is answered."""
+        if self._service.request_log is not None:
+            self._service.request_log.answered(self, status, size)
 
     def _handle(self, head: Head, body: bytes) -> None:
         try:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from node.http.connection import HttpHandler
     from node.http.head import Head
     from node.reactor import Reactor
+    from node.request_log import RequestLog
     from node.stats import Stats
 
 
@@ -49,14 +50,17 @@ class HttpService:
         settings: HttpSettings | None = None,
         route_of: Callable[[str], str] = lambda _path: "other",
         refusal_lines: Callable[[Head], bytes] = lambda _head: b"",
+        request_log: RequestLog | None = None,
     ) -> None:
         """`route_of(path)` names what requests are counted under; few names, whatever is asked.
 
         `refusal_lines(head)`: header lines of an answer to a request whose body is refused.
+        `request_log`: stands before `handler`.
         """
+        self.request_log = request_log
         self.refusal_lines = refusal_lines
         self.reactor = reactor
-        self.handler = handler
+        self.handler = handler if request_log is None else request_log.before(handler)
         self.stats = stats
         self.settings = settings or HttpSettings()
         self.heads = HeadCache(mark_of=self.settings.mark_of)

@@ -257,7 +257,7 @@ def test_what_is_accepted_is_what_h11_reads(raw: bytes) -> None:
         return [value for key, value in request.headers if key == name]
 
     assert got.method.encode() == request.method
-    target = request.target.removeprefix(b"http://x")
+    target = re.sub(rb"(?i)^https?://[^/?#]*/?", b"/", request.target)
     assert got.path + ("?" + got.query if got.query else "") == target.decode().removesuffix("?")
     if values(b"transfer-encoding"):
         assert got.content_length == CHUNKED

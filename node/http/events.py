@@ -90,6 +90,7 @@ class EventStream(Connection):
         silence = clock - self.seen
         if not self.writable:
             if silence > self._settings.idle_timeout:
+                self.reactor.stats.slow_consumers["close"] += 1
                 self.lost()
         elif silence + _SWEEP > self._settings.keep_alive:
             self.seen = clock

@@ -233,6 +233,8 @@ class WebSocketConnection(MessageReader):
         settings = self._settings
         if silence >= settings.ping_interval and self._state <= BACKLOG:
             if silence >= settings.ping_interval + settings.pong_timeout:
+                if self._tail is not None:  # it is there, perhaps, but it does not read
+                    self.reactor.stats.slow_consumers["close"] += 1
                 self._fail(CloseCode.INTERNAL_ERROR, "no answer to pings")
             else:
                 # One a round until it answers: cheaper than remembering that one was sent.

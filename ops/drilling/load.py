@@ -23,12 +23,8 @@ if TYPE_CHECKING:
 CHANNELS: Final = tuple(f"/drill/{i}" for i in range(40))  # so that every node is home to some
 PAUSE: Final = 0.02  # seconds between two publishes
 PATIENCE: Final = 3.0  # seconds for one answer
-UPGRADE: Final = (
-    b"GET /bayeux HTTP/1.1\r\nHost: drill\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n"
-)
-PINGS: Final = (b"\x89\xfd" + b"\x00" * 4 + b"x" * 125) * 100  # RFC 6455: fin, ping, masked by 0
-ENOUGH: Final = 1_000  # times that: more than sockets and the node together keep for a client
+DEAF: Final = "/drill/deaf"
+MUCH: Final = 5  # messages of 100 kB: more than the sockets of a reader hold
 
 
 class Publisher:
@@ -65,9 +61,9 @@ class Publisher:
         )
 
 
-def publish(door: Door, channel: str, key: str) -> str:
-    """The status, or what went wrong with the connection."""
-    body = json.dumps({"channel": channel, "data": "x" * 100})
+def publish(door: Door, channel: str, key: str, size: int = 100) -> str:
+    """The status, or what went wrong with the connection; `size` in bytes."""
+    body = json.dumps({"channel": channel, "data": "x" * size})
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
     connection = http.client.HTTPConnection(*door, timeout=PATIENCE)
     try:
@@ -107,39 +103,30 @@ class Readers:
 
 
 class NotReading:
-    """WebSocket clients that only talk, one after the other at each door, for a `with` block.
+    """Readers of `DEAF` at one door that take nothing after the first words, for a `with` block."""
 
-    Each sends pings and takes no pong, until the node has had enough of it.
-    """
-
-    def __init__(self, doors: Sequence[Door]) -> None:
-        self._over = threading.Event()
-        self._threads = [
-            threading.Thread(target=self._run, args=(door,), daemon=True) for door in doors
-        ]
-        self.closed = 0
+    def __init__(self, door: Door, count: int, key: str) -> None:
+        self._door = door
+        self._count = count
+        self._key = key
+        self._clients: list[socket.socket] = []
 
     def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
+        for _ in range(self._count):
+            client = socket.socket()
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+            client.settimeout(PATIENCE)
+            client.connect(self._door)
+            client.sendall(b"GET /sse?channel=%b HTTP/1.1\r\nHost: drill\r\n\r\n" % DEAF.encode())
+            client.recv(1_024)
+            self._clients.append(client)
+        for _ in range(MUCH):
+            publish(self._door, DEAF, self._key, 100_000)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._over.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _run(self, door: Door) -> None:
-        while not self._over.wait(1.0):
-            with suppress(OSError), socket.create_connection(door, PATIENCE) as client:
-                client.sendall(UPGRADE)
-                if not client.recv(4_096).startswith(b"HTTP/1.1 101"):
-                    continue
-                for _ in range(ENOUGH):
-                    client.sendall(PINGS)
-                    if self._over.is_set():
-                        return
-            self.closed += 1
+        for client in self._clients:
+            client.close()
 
 
 def hold_open(node: Node, count: int) -> list[socket.socket]:

@@ -105,6 +105,7 @@ async def test_a_reader_that_takes_nothing_is_given_up() -> None:
             pass
         stream.on_sweep(stream.seen + 1)
         assert receiver.lost == [stream]
+        assert served.stats.slow_consumers["close"] == 1
 
 
 async def test_a_client_that_leaves() -> None:

@@ -493,6 +493,16 @@ class TestSilence:
             assert 45 <= trio.current_time() - before <= 52
             await it.served.settle()
             assert it.receiver.lost == 1
+            assert it.served.stats.slow_consumers["close"] == 0  # there was nothing for it to read
+
+    async def test_so_is_one_that_does_not_read(
+        self, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        async with opened() as it:
+            assert not it.ws.send_frame(text_frame(b"x" * 500_000))
+            await trio.sleep(60)
+            assert it.served.stats.slow_consumers["close"] == 1
+            assert it.ws.closed
 
     @pytest.mark.parametrize(
         "pieces",

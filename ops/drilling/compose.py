@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 STEPS: Final = ("healthy", "kill", "hang", "rolling", "majority")
 """What can be done to containers from outside and be undone."""
+PORT: Final = 8080  # where nodes listen in their containers
 VERBS: Final = {
     signal.SIGKILL: "kill",
     signal.SIGTERM: "stop",
@@ -48,6 +49,12 @@ class Container:
     name: str
     door: Door
     prefix: tuple[str, ...] = ()
+
+    @property
+    def client_address(self) -> str:
+        """As the ring tells it to clients."""
+        form = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
+        return f"{_docker('inspect', '--format', form, self.name)}:{PORT}"
 
     def start(self) -> None:
         _docker("start", self.name)

@@ -15,6 +15,8 @@ from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Self
 
+from ops.drilling.prometheus import DrillFailed
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -100,6 +102,19 @@ class Readers:
         for process in self._running:
             process.kill()
             process.wait()
+
+
+def copies(door: Door, channel: str, key: str) -> set[str]:
+    """Client addresses of the nodes that hold the channel's log, its home among them."""
+    connection = http.client.HTTPConnection(*door, timeout=PATIENCE)
+    try:
+        headers = {"Authorization": f"Bearer {key}"}
+        connection.request("GET", f"/api/locate?channel={channel}", headers=headers)
+        return {each["client"] for each in json.load(connection.getresponse())["replicas"]}
+    except (OSError, http.client.HTTPException, ValueError, KeyError) as error:
+        raise DrillFailed(f"{channel} cannot be located: {error}") from error
+    finally:
+        connection.close()
 
 
 class NotReading:

@@ -63,6 +63,11 @@ class Node:
         """Where its clients come in."""
         return (self.host, self.client)
 
+    @property
+    def client_address(self) -> str:
+        """As the ring tells it to clients."""
+        return f"{self.host}:{self.client}"
+
     def start(self) -> None:
         words = [*self.prefix, sys.executable, "-m", "node.cli", "serve", *self.words]
         limits = self.descriptors

@@ -161,7 +161,8 @@ class TestCompose:
         program.write_text(
             f'#!/bin/sh\necho "$*" >> {asked}\n'
             'case "$*" in *" ps "*) echo 0123456789abcdef; echo fedcba9876543210;;'
-            ' inspect*) echo true;; "stop fedcba987654") echo gone >&2; exit 1;; esac\n'
+            " *range*) echo 10.1.2.3;; inspect*) echo true;;"
+            ' "stop fedcba987654") echo gone >&2; exit 1;; esac\n'
         )
         program.chmod(0o755)
         monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
@@ -176,6 +177,7 @@ class TestCompose:
         for number in (19, 18, 15):  # STOP, CONT, TERM
             node.send(number)
         assert node.ready()
+        assert node.client_address == "10.1.2.3:8080"
         assert docker.read_text().splitlines() == [
             "compose -f f.yml ps --quiet node",
             "kill 0123456789ab",
@@ -184,6 +186,8 @@ class TestCompose:
             "unpause 0123456789ab",
             "stop 0123456789ab",
             "inspect --format {{.State.Running}} 0123456789ab",
+            "inspect --format {{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}} "
+            + node.name,
         ]
 
     @pytest.mark.usefixtures("docker")

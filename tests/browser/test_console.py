@@ -123,6 +123,7 @@ def test_real_nodes(tmp_path: Path) -> None:
                 client=ring.nodes[2].url,
                 key=API_KEY,
                 edge=request(other.ops_port, "GET", "/ring")[1]["node"],
+                looks=LOOKS[1:3],
             )
             poll.terminate()
         for node in ring.nodes:

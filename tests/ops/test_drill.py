@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -19,7 +20,7 @@ from ops.drilling.panels import PROVOKED, panel_queries
 from ops.drilling.prometheus import DrillFailed, Prometheus
 from ops.drilling.ring import Ring
 from ops.drilling.steps import STEPS
-from ops.drilling.watching import LASTING
+from ops.drilling.watching import LASTING, intact, seen
 from ops_files import rules
 from programs import require_program
 from stub_http import Answer, Asked, StubServer
@@ -149,6 +150,34 @@ class TestPrometheus:
             DrillFailed, match=r"no answer from Prometheus at http://127\.0\.0\.1:1"
         ):
             Prometheus("http://127.0.0.1:1/").alerts("firing")
+
+
+class TestWatching:
+    @staticmethod
+    def ring(stub: StubServer) -> Any:
+        return SimpleNamespace(prometheus=Prometheus(stub.url))
+
+    def test_a_loss_fails_a_step_that_leaves_a_copy(self) -> None:
+        said: list[str] = []
+        with (
+            prometheus({"alerts": [alert("CometringGapReported")]}) as stub,
+            pytest.raises(DrillFailed, match=r"a copy was left.*CometringGapReported"),
+        ):
+            intact(self.ring(stub), said.append, set())
+        assert said == []
+
+    def test_one_of_a_step_before_does_not(self) -> None:
+        said: list[str] = []
+        with prometheus({"alerts": [alert("CometringTakeoverLossy"), alert("B")]}) as stub:
+            intact(self.ring(stub), said.append, {"CometringTakeoverLossy"})
+        assert len(said) == 1
+
+    def test_a_panel_is_looked_at_until_it_has_data(self) -> None:
+        said: list[str] = []
+        with prometheus({"result": []}, {"result": [{"value": [0, "1"]}]}) as stub:
+            seen(self.ring(stub), said.append, "partition")
+        assert said == ["traffic: Told to retry has data"]
+        assert "vector(0)" not in parse_qs(urlsplit(stub.asked[0].target).query)["query"][0]
 
 
 class TestCompose:

@@ -186,6 +186,8 @@ class Openings:
 
     def _step(self, opening: _Opening, now: float, done: list[Slot]) -> None:
         core = self._core
+        if self._superseded(opening):
+            return
         if opening.reference is None:
             if not opening.awaited <= opening.claims.keys():
                 return
@@ -197,6 +199,22 @@ class Openings:
             self._adopt(opening, verdict, now)
         if opening.reference is not None and not opening.missing:
             self._open(opening, now, done)
+
+    def _superseded(self, opening: _Opening) -> bool:
+        """Whether this node was sealed for a later view meanwhile: then this reign never begins.
+
+        The later home was told what was here; the view that names it is on its way.
+        """
+        number = opening.number
+        if self._core.pledged(number) <= opening.view:
+            return False
+        del self._openings[number]
+        if not self._sealing.wishes(number):
+            self._pulls.drop(number)
+        for peer in self._peers.values():
+            for asked in (peer.seal, peer.install, peer.unsent):
+                asked.pop(number, None)
+        return True
 
     # -- adopting -----------------------------------------------------------------
 
@@ -322,6 +340,9 @@ class Openings:
         if (claim.seq, claim.lineage) != (unpacker.slot.seq, unpacker.slot.lineage):
             unpacker.clear()
             self.missing(sender, [number])
+            return True
+        if self._superseded(opening):
+            unpacker.clear()
             return True
         slot = self._sealing.take(unpacker, now)
         slot.epoch, slot.holders = claim.epoch, claim.holders

@@ -79,16 +79,16 @@ class Replicas:
         for op in message.ops:
             slot = copies.get(op.slot)
             epoch = op.entry.epoch if type(op) is EntryPut else op.epoch  # type: ignore[union-attr]
-            if slot is None or slot.epoch != epoch or slot.fenced or not self._fits(slot, op):
+            if slot is None or not self._takes(slot, epoch, op):
                 refused[op.slot, epoch] = None
             elif op.seq > slot.seq or not op.seq:
                 slot.seq = op.seq or slot.seq
                 self._do[type(op)](slot, op, now)
 
     @staticmethod
-    def _fits(slot: Slot, op: Operation) -> bool:
-        """No change is missing before this one."""
-        return op.seq <= slot.seq + 1
+    def _takes(slot: Slot, epoch: int, op: Operation) -> bool:
+        """The fence: changes of the present reign only; and none is missing before this one."""
+        return slot.epoch == epoch and not slot.fenced and op.seq <= slot.seq + 1
 
     def flush(self, out: list[Effect]) -> None:
         """The turn is over: acknowledge what came in it."""

@@ -194,6 +194,10 @@ class Sealing:
         if self._wanted.pop(number, None) is not None:
             self._pulls.drop(number)
 
+    def wishes(self, number: int) -> bool:
+        """Whether a copy is on its way here because its home has it installed."""
+        return number in self._wanted
+
     def take(self, unpacker: Unpacker, now: float) -> Slot:
         """The slot that has come, its message ids remembered."""
         slot = unpacker.slot

@@ -228,15 +228,15 @@ class Assembly:
     ) -> None:
         """A caller's request; told at once if there are too many."""
         if isinstance(message, SessionOpen | SessionAttach):
-            self.edge.wanted[request] = name
+            self.edge.arrivals.begin(request, name)
         if not self.requests.submit(request, name, message, now, out):
-            self.edge.wanted.pop(request, None)
+            self.edge.arrivals.end(request)
             out.append(Answer(request, Failed(request, Code.OVERLOADED)))
 
     def _finish(self, pending: Pending, response: Response, now: float, out: list[Effect]) -> None:
         """A request of this node is over."""
         message = pending.message
-        is_new = self.edge.wanted.pop(pending.request, None) is not None
+        is_new = self.edge.arrivals.end(pending.request)
         if isinstance(response, SessionDone):
             self.edge.adopt(response.record, is_new=is_new)
         elif isinstance(response, Failed) and response.code == Code.MOVED:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from dht.effects import Send
 from dht.ids import slot_of
+from pubsub.arrivals import Arrivals
 from pubsub.effects import Deliver, ReleaseSession, Reset, SessionLost
 from pubsub.feed import Feed
 from pubsub.flow import following
@@ -51,7 +52,7 @@ class Edge:
         self._requests = requests
         self._registry = registry
         self._held: dict[int, dict[str, SessionRecord]] = {}  # by slot, where I am not home
-        self.wanted: dict[int, str] = {}  # sessions whose open or attach is under way
+        self.arrivals = Arrivals()
         self.putting: dict[str, int] = {}  # sessions that are being registered again
         self.gap_repairs = 0
         self.gaps_reported = 0
@@ -93,7 +94,7 @@ class Edge:
     def unclaimed(self, sender: NodeId, done: SessionDone, now: float, out: list[Effect]) -> None:
         """A home's answer to a request that was given up: nobody here holds that session."""
         address, generation = done.record.address, done.record.generation
-        if address in self.wanted.values():
+        if address in self.arrivals:
             return  # another request for it is under way, and will be answered too
         held = self.find(address)
         if sender == self._core.me:
@@ -183,12 +184,15 @@ class Edge:
     def receive_release(
         self, sender: NodeId, message: Release, now: float, out: list[Effect]
     ) -> None:
-        """The session moves: the node is asked to let go; if it is not here, that is said."""
+        """The session moves: the node is asked to let go; if it is not here, that is said.
+
+        Not while an attach is under way: its answer may be of that very generation.
+        """
         del now
         record = self.find(message.address)
         if record is not None and record.generation <= message.generation:
             out.append(ReleaseSession(message.address, message.generation))
-        else:
+        elif message.address not in self.arrivals:
             out.append(Send(sender, Released(message.address, message.generation, ())))
 
     def receive_moved(
@@ -248,13 +252,18 @@ class Edge:
     def _claimed(self, sender: NodeId, address: str, out: list[Effect]) -> SessionRecord | None:
         """The record, if this node holds the session; else the home is told that it does not.
 
+        A home of before is told nothing if this node is home and edge now: it would find an
+        answer when it is home again, and take it for one to that reign.
         While an attach is under way its answer may have been lost: it will come
-        again, and then what is unread.
+        again, and then what is unread. The node knows nothing of the session before,
+        even where a record is here because its home was.
         """
+        if address in self.arrivals:
+            return None
         record = self.find(address)
         if record is not None and slot_of(address) not in self._core.slots:
             return record
-        if address not in self.wanted.values():
+        if record is None:
             out.append(Send(sender, Vacated(address, 0)))
         return None
 
@@ -304,6 +313,14 @@ class Edge:
         del sender
         for number in message.slots:
             for record in self._held.get(number, {}).values():
+                self._put(record, now, out)
+
+    def install_view(self, now: float, out: list[Effect]) -> None:
+        """Where others had struck this process off, sessions may have moved: homes are asked."""
+        if not self._core.renewed:
+            return
+        for records in list(self._held.values()):
+            for record in list(records.values()):
                 self._put(record, now, out)
 
     def change_ring(self, out: list[Effect]) -> None:

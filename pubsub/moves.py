@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from pubsub.slot import Slot
 
 
+_OVERRULED = 1_000  # edges that are remembered to be told again
+
+
 class _Move:
     """An attach that waits for the old edge. `request` is the new edge's."""
 
@@ -48,6 +51,8 @@ class Moves:
         self._requests = requests
         self._moves: dict[str, _Move] = {}  # oldest first
         self._settling: dict[str, tuple[int, int]] = {}  # generations that are not committed yet
+        # Edges that sessions have left without their word, the latest last.
+        self._overruled: dict[str, tuple[NodeId, SessionMoved]] = {}
 
     def receive_attach(
         self, sender: NodeId, message: SessionAttach, slot: Slot, now: float, out: list[Effect]
@@ -114,7 +119,12 @@ class Moves:
         now: float,
         out: list[Effect],
     ) -> None:
-        """The next generation, with its edge: from here on the old edge's writes are refused."""
+        """The next generation, with its edge: from here on the old edge's writes are refused.
+
+        An old edge that is no member may hear of it all the same, before it is one again.
+        """
+        if record.edge and record.edge not in self._core.members:
+            self._overrule(record, out)
         self._registry.rename_edge(record, edge)
         record.generation += 1
         self._commit(slot, record, edge, request, now, out)
@@ -163,8 +173,21 @@ class Moves:
             elif slot is not None and record.edge not in core.members:
                 self._finish(slot, record, now, out)
 
+    def _overrule(self, record: SessionRecord, out: list[Effect]) -> None:
+        """Tell an edge that has not let go; and once more when there is a new link to it."""
+        moved = SessionMoved(record.address, record.generation)
+        out.append(Send(record.edge, moved))
+        self._overruled.pop(record.address, None)
+        self._overruled[record.address] = (record.edge, moved)
+        if len(self._overruled) > _OVERRULED:
+            del self._overruled[next(iter(self._overruled))]
+
     def link_opened(self, node: NodeId, out: list[Effect]) -> None:
         """A Release, or its answer, may have been lost with the old link."""
+        for address, (edge, moved) in list(self._overruled.items()):
+            if edge == node:
+                del self._overruled[address]
+                out.append(Send(node, moved))
         for address in self._moves:
             slot = self._core.slots.get(slot_of(address))
             record = None if slot is None else slot.record(address)
@@ -184,7 +207,7 @@ class Moves:
             record = None if slot is None else slot.record(address)
             if slot and record is not None and record.generation == move.generation:
                 if record.edge != self._core.me:
-                    out.append(Send(record.edge, SessionMoved(address, record.generation)))
+                    self._overrule(record, out)
                 self._finish(slot, record, now, out)
             else:
                 del self._moves[address]

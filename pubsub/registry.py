@@ -203,6 +203,7 @@ class Registry:
         if record.edge != self._core.me:
             self._away.setdefault(record.edge, {})[record.address] = None
             if record.edge not in self._core.members:
+                self._gone[record.edge] = None
                 self._orphan(record.address, now)
 
     def close(
@@ -241,6 +242,7 @@ class Registry:
         for record in records:
             self.records -= 1
             self._discard_away(record)
+            self._orphans.pop(record.address, None)
 
     def _discard_away(self, record: SessionRecord) -> None:
         names = self._away.get(record.edge)
@@ -302,6 +304,8 @@ class Registry:
                     self._orphan(address, now)
         for edge in [edge for edge in self._gone if edge in self._core.members]:
             del self._gone[edge]
+            for address in self.held_by(edge):
+                self._orphans.pop(address, None)  # the next time counts from its beginning
             self.inboxes.link_opened(edge, out)  # it got nothing while it was away
         self._gone = {edge: None for edge in self._gone if edge in self._away}
 

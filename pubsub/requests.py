@@ -137,6 +137,10 @@ class Requests:
         self._dispatch(pending, now, out)
         return True
 
+    def waits_for(self, message: HomeMessage) -> bool:
+        """Whether anybody here still wants what was asked of this very node."""
+        return not isinstance(message, Request) or message.request in self._pending
+
     def asked_elsewhere(self, request: int) -> bool:
         """Whether another node may have served this request of mine."""
         pending = self._pending.get(request)

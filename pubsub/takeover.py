@@ -61,7 +61,7 @@ class Takeover:
         self.pulls.on_pulled, self.pulls.on_missing = self._pulled, self._missing
         lanes.on_fenced = self._fenced
         self._queues: dict[int, list[tuple[NodeId, HomeMessage]]] = {}  # requests for opening slots
-        self._bereft = False  # who was ACTIVE was struck off: it may be back for what is here
+        self._bereft = False  # the last who was ACTIVE was struck off
         self._queued = 0
         self._queued_bytes = 0
 
@@ -89,11 +89,7 @@ class Takeover:
         self._part([number for number in core.slots if number not in kept], now, out)
         self.pulls.install_view()
         gone = _gone(old_view, view)
-        self._bereft = not view.active and (
-            self._bereft or any(member.state is MemberState.ACTIVE for member in gone)
-        )
-        if not view.active and not self._bereft:  # there is nobody to give anything to
-            self.sealing.drop_all()
+        self._see_off(view, gone)
         self.sealing.install_view(now)
         self.openings.install_view(gone)
         gained = [number for number in mine if number not in kept]
@@ -116,7 +112,18 @@ class Takeover:
                 self.refuse(sender, message, now, out)
         self._lanes.install_view()
         self.requests.install_view(now, out)
+        self.edge.install_view(now, out)
         self.patterns.forwarding.resume(None, now, out)
+
+    def _see_off(self, view: View, gone: list[Member]) -> None:
+        """Where nobody is ACTIVE any more there is nobody to give anything to.
+
+        Unless who was ACTIVE was struck off: it may be back for what is here.
+        """
+        struck_off = any(member.state is MemberState.ACTIVE for member in gone)
+        self._bereft = not view.active and (self._bereft or struck_off)
+        if not view.active and not self._bereft:
+            self.sealing.drop_all()
 
     def _change_ring(self, now: float, out: list[Effect]) -> None:
         """Another ring: nothing that was known means anything in it."""
@@ -185,7 +192,9 @@ class Takeover:
                 self._homes.limit_copies(topic, now)
         for slot in slots:
             for sender, message in self._unqueue(slot.number):
-                self.serve(sender, message, now, out)
+                # What another home has answered meanwhile is not asked of this one any more.
+                if sender != core.me or self.requests.waits_for(message):
+                    self.serve(sender, message, now, out)
 
     def _open(self, slot: Slot, now: float, topics: list[Topic]) -> None:
         core = self._core

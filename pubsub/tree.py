@@ -217,6 +217,9 @@ class Tree:
         elif message.lineage > last.epoch:
             self.reset(feed, cursor, message.lineage, out)
         elif cursor.offset > last.offset and cursor.epoch >= last.epoch:
+            if not message.gap:  # to a join "from now on", repeated before its answer came
+                self.rejoin(feed, now, out)
+                return
             if sender != self._core.home_of(feed.topic):
                 self._unsettle(feed)
                 self._retry(feed, now + self._core.limits.join_retry_seconds)

@@ -16,7 +16,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install -c requi
 NPM_LOCKS := $(wildcard tests/clients/package-lock.json tests/browser/package-lock.json)
 NPM_STAMPS := $(if $(shell command -v npm),$(NPM_LOCKS:package-lock.json=node_modules/.installed))
 
-.PHONY: run test coverage unit fuzz soak rolling failover partitions ring-rounds sim-ring soak-ring form-ring dashboards lint fmt lock clean drill console-hour
+.PHONY: run test coverage unit fuzz soak rolling failover partitions ring-rounds sim-ring soak-ring soak-sim form-ring dashboards lint fmt lock clean drill console-hour
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.run
@@ -62,6 +62,11 @@ FIRST_HISTORY ?= 0
 soak-ring: $(VENV)/.dev
 	@COMETRING_HISTORIES=$(HISTORIES) COMETRING_FIRST_HISTORY=$(FIRST_HISTORY) \
 		$(BIN)/python -m pytest -q tests/simulation/test_ring_histories.py
+
+# Ten thousand histories of logs and sessions in which everything breaks, on all cores; failing seeds are named.
+soak-sim: $(VENV)/.dev
+	@PYTHONPATH=.:tests/support $(BIN)/python tests/support/soak_sim.py \
+		--first $(FIRST_HISTORY) --histories $(HISTORIES)
 
 # Five processes behind one seed name, a hundred times, each with a full stop. Half an hour.
 ROUNDS ?= 100

@@ -7,59 +7,59 @@ a simulation that cannot fail proves nothing.
 
 from __future__ import annotations
 
-import os
-import time
 from typing import Any
 
 import pytest
 
-from fault_histories import faulty
+from fault_histories import Account, faulty
 from pubsub.flow import Flow
 from pubsub.homes import Homes
 from pubsub.ids import MessageIds
 from pubsub.lanes import Lane, Lanes
+from pubsub.registry import Registry
+from pubsub.replicas import Replicas
 from pubsub.sealing import Sealing
 from pubsub.slot import Slot
 from pubsub.slot_messages import Claim
 from pubsub.staging import StagedEntry
 
-# Seeds that failed once: a process that was let in again and did not join its trees anew, an old
-# orphan's time for a new one, a repeat that another home had been asked for, holders of a view
-# before the last forgotten, a session given back that another request wanted.
-KEPT = [21, 37, 68, 139, 169, 275, 296, 349, 384, 397]
-SEEDS = range(5_000, 5_200)
+SLICE = 120  # histories of the default run; a run of many is `make soak-sim`
+BATCH = 20
+MANY = range(5_000, 5_200)
+# Histories that have failed once, and why.
+KEPT = {
+    1304: "who has told a later home what is here begins an earlier reign all the same",
+    1609: "what another home has answered is served again, and takes the session from its edge",
+    2101: "an edge that was overruled behind a cut never hears of it",
+    5026: "a gap is told to a node that has not got the session yet, and not again",
+}
 
 
-@pytest.mark.parametrize("seed", [*KEPT, *range(1_000, 1_025)])
-def test_nothing_acknowledged_is_lost_while_a_copy_lives(seed: int) -> None:
-    faulty(seed)
+@pytest.mark.parametrize("first", range(1_000, 1_000 + SLICE, BATCH))
+def test_any_history_keeps_what_was_acknowledged(first: int) -> None:
+    for seed in range(first, first + BATCH):
+        check(seed)
+
+
+@pytest.mark.parametrize("seed", KEPT)
+def test_a_history_that_has_failed_once(seed: int) -> None:
+    check(seed)
+
+
+def check(seed: int) -> Account:
+    try:
+        return faulty(seed)
+    except AssertionError as error:
+        msg = f"history {seed}: {error}"
+        raise AssertionError(msg) from error
 
 
 def test_the_histories_contain_what_they_are_for() -> None:
-    accounts = [faulty(seed) for seed in range(2_000, 2_010)]
+    accounts = [check(seed) for seed in range(2_000, 2_010)]
     assert sum(account.acknowledged for account in accounts) > 500
     assert sum(account.takeovers for account in accounts) > 100
     assert sum(account.lossy for account in accounts) > 2
     assert any(not account.lossy for account in accounts)
-
-
-@pytest.mark.nightly
-@pytest.mark.timeout(36_000)
-def test_many_histories() -> None:
-    """What `make soak-sim` runs: `COMETRING_SOAK` is the first seed and how many follow."""
-    first, count = map(int, os.environ.get("COMETRING_SOAK", "100000 10000").split())
-    steps, lost, acknowledged = 0, 0, 0
-    began = time.monotonic()
-    for seed in range(first, first + count):
-        account = faulty(seed)
-        steps += account.steps
-        lost += account.lossy
-        acknowledged += account.acknowledged
-    minutes = (time.monotonic() - began) / 60.0
-    print(
-        f"\n{count} histories from seed {first}: {steps:,} steps, {steps / minutes:,.0f} a minute;"
-        f" {acknowledged:,} acknowledged, {lost} slots lost with all their copies and told so"
-    )
 
 
 # -- mutants --------------------------------------------------------------------------------
@@ -67,6 +67,11 @@ def test_many_histories() -> None:
 
 def nothing(*args: Any, **kwargs: Any) -> None:
     """A mutant that leaves something undone."""
+
+
+def anything(slot: Slot, epoch: int, op: Any) -> bool:
+    """A copy takes changes of whatever reign."""
+    return bool(op.seq <= slot.seq + 1)
 
 
 def anybody(*args: Any) -> bool:
@@ -113,9 +118,11 @@ def committed_once(self: Homes, staged: StagedEntry) -> None:
 stage, committed = Lanes.stage, Homes.committed
 
 MUTANTS: dict[str, list[tuple[Any, str, Any]]] = {
+    "no fence": [(Replicas, "_takes", staticmethod(anything))],
     "no seal": [(Sealing, "seal", peek)],
     "acknowledged before all copies": [(Lanes, "_everywhere", staticmethod(any_holder))],
     "delivered before commit": [(Lanes, "stage", shown), (Homes, "committed", committed_once)],
+    "no attachment generation": [(Registry, "writes", anybody)],
     "no gap repair": [(Flow, "_repair", nothing)],
     "no dedupe": [(MessageIds, "known", nothing)],
     "an amnesiac counts as a copy": [(Sealing, "seal", pretend)],
@@ -128,10 +135,10 @@ MUTANTS: dict[str, list[tuple[Any, str, Any]]] = {
 def test_a_mutant_is_noticed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for owner, attribute, mutant in MUTANTS[name]:
         monkeypatch.setattr(owner, attribute, mutant)
-    for index, seed in enumerate(SEEDS):
+    for index, seed in enumerate(MANY):
         try:
             faulty(seed)
         except AssertionError as error:
             print(f"{name}: noticed by history {index + 1}: {str(error)[:120]}")
             return
-    pytest.fail(f"{len(SEEDS)} histories did not notice: {name}")
+    pytest.fail(f"{len(MANY)} histories did not notice: {name}")

@@ -89,6 +89,10 @@ class FaultNode(SimNode):
         else:
             super().consume(session)
 
+    def attach(self, session: Session) -> None:
+        if session.address not in self.engine._parts.edge.arrivals:
+            super().attach(session)  # else the node has the client wait for the first answer
+
     def opened(self, session: Session, result: Any) -> None:
         old = session.node
         if isinstance(result, SessionDone) and result.record.generation < session.generation:

@@ -12,6 +12,7 @@ import heapq
 from bisect import bisect_left
 from collections import defaultdict
 from dataclasses import dataclass, field
+from math import ceil, log
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -689,6 +690,7 @@ class Simulation:
             assert feed is not None
             if feed.parent is None:
                 assert current is self.home(topic)
+                assert len(seen) - 1 <= ceil(log(len(living), 8)) + 1, f"{topic} is too deep"
                 return
             current = living[feed.parent]
 

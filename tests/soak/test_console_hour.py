@@ -70,22 +70,32 @@ def resident(node: NodeProcess) -> int:
 
 
 class Reader(Thread):
-    """A reader of `channels` on `node` that takes all it is sent, until the stream ends."""
+    """A reader of `channels` on `node` that takes all it is sent, and comes back, until stopped."""
 
     def __init__(self, node: NodeProcess, channels: list[str]) -> None:
         super().__init__(daemon=True)
-        self._stream = EventReader(
-            node.client_port, "/sse?" + "&".join(f"channel={name}" for name in channels)
-        )
+        self._port = node.client_port
+        self._target = "/sse?" + "&".join(f"channel={name}" for name in channels)
+        self._stream = EventReader(self._port, self._target)
+        self._over = Event()
         self.address = self._stream.session()["address"]
         self.got = 0
 
     def run(self) -> None:
-        # The nodes are ended first.
-        with self._stream, suppress(OSError, AssertionError, HTTPException):
-            while True:
-                self._stream.next()
-                self.got += 1
+        stream = self._stream
+        while True:
+            with suppress(OSError, AssertionError, HTTPException), stream:
+                while not self._over.is_set():
+                    stream.next()
+                    self.got += 1
+            if self._over.wait(1.0):
+                return
+            with suppress(OSError, HTTPException):
+                stream = EventReader(self._port, self._target)
+
+    def stop(self) -> None:
+        self._over.set()
+        self.join(20.0)
 
 
 def watched(ring: ClusterProcess, names: list[str]) -> Iterator[dict[str, Any]]:
@@ -122,13 +132,13 @@ def test_an_hour(tmp_path: Path) -> None:
             Reader(node, CHANNELS[place : place + 4]) for place, node in enumerate(ring.nodes)
         ]
         traffic = Traffic(ring.nodes, readers[1].address)
-        for thread in (*readers, traffic):
-            thread.start()
-            stack.callback(thread.join, 20.0)
-        stack.callback(traffic.stop)
+        clients: list[Reader | Traffic] = [*readers, traffic]
+        for each in clients:
+            each.start()
+            stack.callback(each.stop)
         for sample in watched(ring, [CHANNELS[0], readers[1].address, CHANNELS[4]]):
             samples.append(sample)
-            told = {"answered": traffic.answered, "got": sum(each.got for each in readers)}
+            told = {"answered": traffic.answered, "got": sum(one.got for one in readers)}
             print(json.dumps(sample | told), flush=True)
         assert ring.complaints() == []
     assert samples[-1]["pulses"] > MINUTES * 60 * 0.9, "a pulse a second was shown"

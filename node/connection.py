@@ -109,8 +109,7 @@ class Connection:
                 return False
             if sent == len(data):
                 return True
-            self._tail = bytearray(memoryview(data)[sent:])
-            self.reactor.set_writable_interest(self, True)
+            self._keep(data, sent)
             return False
         if self._tail is _GONE:
             return False
@@ -118,6 +117,24 @@ class Connection:
             raise SlowConsumerError(f"{len(self._tail)} bytes wait for a client that does not read")
         self._tail += data
         return False
+
+    def try_send(self, data: bytes) -> bool:
+        """Send if nothing waits to be sent; False: something does, and nothing was sent.
+
+        True where the client has gone, too. For what runs once a reader of a group.
+        """
+        if self._tail is not None:
+            return False
+        try:
+            sent = self.sock.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self._break()
+            return True
+        if sent != len(data):
+            self._keep(data, sent)
+        return True
 
     def close(self) -> None:
         """Close now; what is unsent is lost. The protocol is told in a later turn."""
@@ -258,6 +275,11 @@ class Connection:
             self._tail = None
             self.reactor.set_writable_interest(self, False)
             self.on_drained()
+
+    def _keep(self, data: bytes, sent: int) -> None:
+        """The kernel has taken only the first `sent` bytes."""
+        self._tail = bytearray(memoryview(data)[sent:])
+        self.reactor.set_writable_interest(self, True)
 
     def _break(self) -> None:
         # Not `lost` at once: the sender may be walking over all its readers.

@@ -121,55 +121,59 @@ class Flushing:
         """Serve the walk's readers until done (True) or `stop` (perf_counter seconds)."""
         topic, wire, members = walk.topic, walk.wire, walk.members
         delivered = self._stats.delivered
-        present = topic.members
+        present, partings = topic.members, walk.partings
         is_inbox = topic.is_inbox
         is_pattern = topic.is_pattern
         lazy = self._lazy.until
         clock = time.perf_counter
         index = walk.index
         end = len(members)
-        while index < end:
-            session = members[index]
-            index += 1
-            if session not in present:
-                continue
-            if session.behind is not None and topic in session.behind:
-                # It may have been ahead, and be level now.
-                if topic.lazy or session.overlaps is not None:
+        frames = 0
+        try:
+            while index < end:
+                session = members[index]
+                index += 1
+                if topic.partings != partings and session not in present:
+                    continue
+                if session.behind is not None and topic in session.behind:
+                    # It may have been ahead, and be level now.
+                    if topic.lazy or session.overlaps is not None:
+                        self._lagging.waiting[session] = None
+                    continue
+                if is_pattern and session.overlaps is not None:
+                    session.fall_behind(topic, wire.after)  # (what it gets is its own)
                     self._lagging.waiting[session] = None
-                continue
-            if is_pattern and session.overlaps is not None:
-                session.fall_behind(topic, wire.after)  # (what it gets is its own)
-                self._lagging.waiting[session] = None
-                continue
-            stream = session.stream
-            if stream is not None:
-                if not stream.writable:
+                    continue
+                stream = session.stream
+                if stream is not None:
+                    if stream.transport == "websocket":
+                        if not stream.offer(wire):
+                            session.fall_behind(topic, wire.after)
+                            continue
+                        frames += 1
+                    else:
+                        form = inbox_form(stream.form) if is_inbox else stream.form
+                        if not stream.offer(wire.chunk(form)):
+                            session.fall_behind(topic, wire.after)
+                            continue
+                        if form == MESSAGES and not is_inbox:
+                            self._lagging.note(session, topic)
+                        delivered["sse"] += wire.count
+                    if lazy and session.topics is not topic.alone:
+                        self._lazy.follow(session)
+                elif session.poll is not None:
+                    if session.acks is not None:
+                        session.acks.sent(topic, wire.after, wire.upto)
+                    delivered[session.poll.transport] += wire.count
+                    self._answer_poll(session, wire.joined)
+                else:
                     session.fall_behind(topic, wire.after)
                     continue
-                if stream.transport == "websocket":
-                    stream.send_wire(wire)
-                else:
-                    form = stream.form
-                    if is_inbox:
-                        form = inbox_form(form)
-                    elif form == MESSAGES:
-                        self._lagging.note(session, topic)
-                    stream.send_chunk(wire.chunk(form))
-                delivered[stream.transport] += wire.count
-                if lazy and session.topics is not topic.alone:
-                    self._lazy.follow(session)
-            elif session.poll is not None:
-                if session.acks is not None:
-                    session.acks.sent(topic, wire.after, wire.upto)
-                delivered[session.poll.transport] += wire.count
-                self._answer_poll(session, wire.joined)
-            else:
-                session.fall_behind(topic, wire.after)
-                continue
-            if is_inbox:
-                self._lagging.note(session, topic)
-            if not index % CLOCK_EVERY and clock() > stop:
-                walk.index = index
-                return False
-        return True
+                if is_inbox:
+                    self._lagging.note(session, topic)
+                if not index % CLOCK_EVERY and clock() > stop:
+                    walk.index = index
+                    return False
+            return True
+        finally:
+            delivered["websocket"] += frames * wire.count

@@ -146,7 +146,7 @@ class Hub:
     def leave(self, session: Session, topic: Topic) -> None:
         """`session` reads `topic` no more."""
         overlaps.end(session, topic, position_of(session, topic))
-        topic.members.pop(session, None)
+        topic.part(session)
         session.topics = tuple(t for t in session.topics if t is not topic)
         session.level_with(topic)
         self._leave_if_empty(topic)
@@ -154,7 +154,7 @@ class Hub:
     def forget(self, session: Session) -> None:
         """The session is over, or has moved away."""
         for topic in session.topics:
-            topic.members.pop(session, None)
+            topic.part(session)
             self._leave_if_empty(topic)
         session.topics = ()
         session.behind = None

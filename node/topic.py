@@ -114,6 +114,7 @@ class Topic:
         "lazy",
         "members",
         "name",
+        "partings",
         "waiting",
         "walk",
     )
@@ -127,8 +128,15 @@ class Topic:
         self.flushed = 0  # offset up to which level members have been served
         self.walk: Walk | None = None  # put aside; its last readers are not level yet
         self.members: dict[Session, None] = {}
+        self.partings = 0  # how many readers have left
         self.waiting: list[Callable[[Joined | Failed], None]] = []
         self.alone: tuple[Topic, ...] = (self,)  # shared by all sessions with this one topic
+
+    def part(self, session: Session) -> None:
+        """`session` reads this no more."""
+        if session in self.members:
+            del self.members[session]
+            self.partings += 1
 
     @property
     def is_inbox(self) -> bool:
@@ -139,12 +147,13 @@ class Topic:
 class Walk:
     """One topic's flush in progress, so that a long one can be put aside."""
 
-    __slots__ = ("_places", "index", "members", "topic", "wire")
+    __slots__ = ("_places", "index", "members", "partings", "topic", "wire")
 
     def __init__(self, topic: Topic, wire: Wire) -> None:
         self.topic = topic
         self.wire = wire
         self.members = list(topic.members)
+        self.partings = topic.partings  # while that is so, all of them are still readers
         self.index = 0
         self._places: dict[Session, int] = {}
 

@@ -19,7 +19,6 @@ from node.api.requests import (
     MAX_COMMANDS,
     MAX_ID_LENGTH,
     BadRequestError,
-    Command,
     Commands,
     Publish,
     SendTo,
@@ -174,23 +173,19 @@ class Application:
 
             return keep_one
 
+        # (Looked up once: an enumeration's members have a slow hash.)
+        may_publish, may_send = Scope.PUBLISH in key.scopes, Scope.SEND in key.scopes
         for index, command in enumerate(commands):
-            self._do(command, key, keep(index))
+            publish, send, on_done = command.publish, command.send, keep(index)
+            if (publish is None) == (send is None):
+                on_done(Refusal(400, "bad_request", "a command is one publish or one send"))
+            elif publish is not None and may_publish:
+                self._do_publish(publish, key, on_done)
+            elif send is not None and may_send:
+                self._do_send(send, key, on_done)
+            else:
+                on_done(_out_of_scope(Scope.SEND if send is not None else Scope.PUBLISH))
         arrived()
-
-    def _do(
-        self, command: Command, key: ApiKey, on_done: Callable[[dict[str, Any] | Refusal], None]
-    ) -> None:
-        """One command of a batch, if `key` may."""
-        publish, send = command.publish, command.send
-        if (publish is None) == (send is None):
-            on_done(Refusal(400, "bad_request", "a command is one publish or one send"))
-        elif publish is not None and Scope.PUBLISH in key.scopes:
-            self._do_publish(publish, key, on_done)
-        elif send is not None and Scope.SEND in key.scopes:
-            self._do_send(send, key, on_done)
-        else:
-            on_done(_out_of_scope(Scope.SEND if send is not None else Scope.PUBLISH))
 
     def _do_publish(
         self, publish: Publish, key: ApiKey, on_done: Callable[[dict[str, Any] | Refusal], None]

@@ -85,6 +85,7 @@ class Protocol:
             self._refusals.refuse_with,
         )
         self._serial = itertools.count(1)
+        self._minter, self._prefix = b"", ""
         self._handlers: dict[str, Callable[[Batch, int, ClientMessage], None]] = {
             channels.META_HANDSHAKE: self._handshaking.handshake,
             channels.META_CONNECT: self._connect,
@@ -149,7 +150,11 @@ class Protocol:
 
     def message_id(self) -> str:
         """An id for a message whose sender gave none: unique in the cluster."""
-        return f"{self._cluster.me.hex()[:8]}-{self._cluster.incarnation:x}-{next(self._serial):x}"
+        me = self._cluster.me
+        if me is not self._minter:  # (an id is dealt once: the prefix is as good as constant)
+            self._minter = me
+            self._prefix = f"{me.hex()[:8]}-{self._cluster.incarnation:x}-"
+        return f"{self._prefix}{next(self._serial):x}"
 
     # -- dispatch ---------------------------------------------------------------
 

@@ -67,6 +67,10 @@ class EventStream(Connection):
         """Send a prebuilt `stream_chunk`, which many readers may share. As `send`."""
         return self.send(chunk if self._chunked else unchunk(chunk))
 
+    def offer(self, chunk: bytes) -> bool:
+        """As `send_chunk`, if this is `writable`. False: it is not, and nothing was sent."""
+        return self.try_send(chunk if self._chunked else unchunk(chunk))
+
     def close_with(self, code: int, reason: str) -> None:
         """End the stream; the client comes back by itself, and cannot be told why."""
         del code, reason

@@ -108,16 +108,15 @@ class WebSocketConnection(MessageReader):
             self._cut_off()
             return False
 
-    def send_wire(self, wire: SharedText) -> bool:
-        """Send a message that others get, too, in the form that was agreed. As `send_frame`."""
+    def offer(self, wire: SharedText) -> bool:
+        """Send a message that others get, too, in the form that was agreed, if this is `writable`.
+
+        False: it is not, and nothing was sent.
+        """
         if self._state > BACKLOG:
             return False
         fits = self._window and wire.size <= REACH[self._window]
-        try:  # (as send_frame does: this runs once for every reader of a group)
-            return self.send(wire.deflated if fits else wire.frame)
-        except SlowConsumerError:
-            self._cut_off()
-            return False
+        return self.try_send(wire.deflated if fits else wire.frame)
 
     def send_text(self, text: bytes) -> bool:
         """Send a text message (UTF-8). As `send_frame`."""

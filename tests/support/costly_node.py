@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 SECONDS = 12e-6  # about what a delivery costs
 BYTES = 2_000
 
-send_wire = WebSocketConnection.send_wire
+offer = WebSocketConnection.offer
 respond_json = HttpConnection.respond_json
 begin = Session.__init__
 ballast: list[bytes] = []
@@ -34,7 +34,7 @@ def spin(seconds: float) -> None:
 
 def costly_send(self: WebSocketConnection, wire: SharedText) -> bool:
     spin(SECONDS)
-    return send_wire(self, wire)
+    return offer(self, wire)
 
 
 def costly_answer(self: HttpConnection, body: bytes) -> None:
@@ -50,7 +50,7 @@ def heavy_session(self: Session, address: str, generation: int, binding: bytes =
 def main() -> None:
     kind = sys.argv.pop(1)
     if kind == "cpu":
-        WebSocketConnection.send_wire = costly_send  # type: ignore[method-assign]
+        WebSocketConnection.offer = costly_send  # type: ignore[method-assign]
         HttpConnection.respond_json = costly_answer  # type: ignore[method-assign]
     else:
         Session.__init__ = heavy_session  # type: ignore[method-assign]

@@ -118,8 +118,11 @@ class FakeSocket:
         head = 2 if frame[1] < 126 else 4 if frame[1] == 126 else 10
         return self.send_text(frame[head:])
 
-    def send_wire(self, wire: Wire) -> bool:
-        return self.send_frame(wire.frame)
+    def offer(self, wire: Wire) -> bool:
+        if self.writable:
+            self.send_frame(wire.frame)
+            return True
+        return False
 
     def close_with(self, code: int, reason: str = "") -> None:
         self.closed, self.writable, self.close_code = (

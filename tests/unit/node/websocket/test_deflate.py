@@ -279,12 +279,12 @@ class TestConnection:
     async def test_shared_frames(self) -> None:
         wire = Wire(0, [Entry(1, 1, "id", JSON, 0.0, 0)])
         async with opened() as it:
-            it.ws.send_wire(wire)
+            it.ws.offer(wire)
             assert await read_deflated(it.client) == b"[%b]" % JSON
             assert wire.deflated is wire.deflated
         small = b"Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=9"
         async with opened(small) as it:
-            it.ws.send_wire(wire)  # longer than that window
+            it.ws.offer(wire)  # longer than that window
             assert await read_frame(it.client) == (TEXT, b"[%b]" % JSON)
             it.ws.send_text(JSON)  # its own, made for that window
             assert await read_deflated(it.client) == JSON

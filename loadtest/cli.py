@@ -82,8 +82,9 @@ def _carry_out(
             except (ServerError, SwarmError, RuntimeError, OSError) as error:
                 typer.echo(f"bench: {name}: {error}", err=True)
                 failed = True
-                continue
-            show(console, report)
+                report = Report(name, {}, failure=str(error).partition("\n")[0])
+            else:
+                show(console, report)
             reports.append(report)
             _write(json_file, page_file, reports)
     if len(runs) > 1:

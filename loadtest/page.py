@@ -30,7 +30,7 @@ _METHOD: Final = (
     "accounting. Latency counts from when a message was meant to be sent. Each figure is a "
     "median of its rounds; load is the machine's load average meanwhile.</small>"
 )
-_HEADINGS: Final = ("figure", "median", "lowest", "highest", "load", "must", "aim")
+_HEADINGS: Final = ("figure", "median", "lowest", "highest", "load", "must", "aim", "verdict")
 
 
 def page_of(reports: list[Report]) -> str:
@@ -48,17 +48,20 @@ def page_of(reports: list[Report]) -> str:
 
 
 def _budget(reports: list[Report]) -> str:
-    rows = [
-        _row(figure, report.scenario)
-        for report in reports
-        for figure in report.figures
-        if figure.met is not None
-    ]
+    rows = []
+    for report in reports:
+        if report.failure:
+            rows.append(
+                f"<tr><td>{escape(report.scenario)}<td colspan={len(_HEADINGS) - 1}>"
+                f"{escape(report.failure)}<td class='n bad'>not measured</tr>"
+            )
+        rows += [_row(each, report.scenario) for each in report.figures if each.met is not None]
     return _table(("scenario", *_HEADINGS), rows)
 
 
 def _section(report: Report) -> str:
     settings = ", ".join(f"{name} {value}" for name, value in report.settings.items())
+    settings = settings or report.failure
     plots = "".join(f"<div>{svg_of(plot)}</div>" for plot in report.plots)
     remarks = "".join(f"<p><small>{escape(remark)}</small>" for remark in report.remarks)
     return (
@@ -88,6 +91,7 @@ def _row(figure: Figure, scenario: str | None = None) -> str:
         f"<td class=n>{figure.load:.1f}",
         f"<td class=n>{figure.bound_text()}",
         f"<td class=n>{figure.aim_text()}",
+        f"<td class='n {kind}'>{figure.verdict}",
     ]
     return f"<tr>{''.join(cells)}</tr>"
 

@@ -57,6 +57,13 @@ class Figure(msgspec.Struct):
             return None
         return self.median >= self.aim if self.at_least is not None else self.median <= self.aim
 
+    @property
+    def verdict(self) -> str:
+        """In a word: missed, met, or aim met; empty without a bound."""
+        if self.met is None:
+            return ""
+        return "missed" if not self.met else "aim met" if self.aimed else "met"
+
     def bound_text(self) -> str:
         """The bound as people write it."""
         if self.at_most is not None:
@@ -90,11 +97,12 @@ class Report(msgspec.Struct):
     figures: list[Figure] = msgspec.field(default_factory=list)
     remarks: list[str] = msgspec.field(default_factory=list)
     plots: list[Plot] = msgspec.field(default_factory=list)
+    failure: str = ""  # why there are no figures
 
     @property
     def met(self) -> bool:
         """Whether no stated bound is broken."""
-        return all(figure.met is not False for figure in self.figures)
+        return not self.failure and all(figure.met is not False for figure in self.figures)
 
     def find(self, name: str) -> Figure:
         """The figure called `name`, made by the first call of `add`. Raises `KeyError`."""
@@ -177,9 +185,11 @@ def budget_table(reports: list[Report]) -> Table:
     table = Table(title="budget", title_justify="left")
     for column in ("scenario", "figure"):
         table.add_column(column)
-    for column in ("measured", "must", "aim", "load"):
+    for column in ("measured", "must", "aim", "verdict", "load"):
         table.add_column(column, justify="right")
     for report in reports:
+        if report.failure:
+            table.add_row(report.scenario, report.failure, "", "", "", "[red]not measured[/]", "")
         for figure in report.figures:
             if figure.met is None:
                 continue
@@ -190,6 +200,7 @@ def budget_table(reports: list[Report]) -> Table:
                 f"[{colour}]{number_text(figure.median)}[/] {figure.unit}",
                 figure.bound_text(),
                 figure.aim_text(),
+                figure.verdict,
                 f"{figure.load:.1f}",
             )
     return table
@@ -211,6 +222,7 @@ def as_json(reports: list[Report]) -> bytes:
                 "scenario": report.scenario,
                 "settings": report.settings,
                 "met": report.met,
+                "failure": report.failure,
                 "figures": [
                     {
                         "name": figure.name,

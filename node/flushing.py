@@ -176,4 +176,5 @@ class Flushing:
                     return False
             return True
         finally:
-            delivered["websocket"] += frames * wire.count
+            if frames:
+                delivered["websocket"] += frames * wire.count

@@ -87,7 +87,9 @@ _BY_TOPIC = attrgetter("topic")
 _BY_PATTERN = attrgetter("pattern")
 _BY_ADDRESS = attrgetter("address")
 _BY_RECORD = attrgetter("record.address")
-_WANTED = frozenset({SessionOpen, SessionAttach})  # (building a union each time cost a tenth)
+# Sets, because a union of types would be built anew for each message.
+_WANTED = frozenset({SessionOpen, SessionAttach})
+_OF_TREES = frozenset({Entries, Join, Joined})
 # What a home acknowledges, and so only under its lease; reading goes on without.
 _Commits = (
     Append | PatternOpen | SessionOpen | SessionUpdate | SessionAttach | SessionPut | SessionClose
@@ -198,11 +200,12 @@ class Assembly:
     ) -> None:
         """A message from another node."""
         kind = type(message)
-        handler = self._handlers.get(kind)
-        if handler is None:
+        if kind in _OF_TREES:
             topic = cast("Entries | Join | Joined", message).topic
-            handler = (self._for_inbox if is_inbox(topic) else self._for_channel)[kind]
-        handler(sender, message, now, out)
+            table = self._for_inbox if is_inbox(topic) else self._for_channel
+            table[kind](sender, message, now, out)
+        else:
+            self._handlers[kind](sender, message, now, out)
 
     def _serve(self, sender: NodeId, message: HomeMessage, now: float, out: list[Effect]) -> None:
         """Something is asked of this node as a home."""

@@ -201,6 +201,9 @@ class Publisher:
             return
         self._finished = True
         for caller in self._open:
+            unanswered = (caller.busy + len(caller.due)) * self._order.batch
+            if unanswered:
+                self._refuse(unanswered, f"not answered {_GRACE:.0f} s after the last was due")
             self._loop.forget(caller.sock.fileno())
             caller.sock.close()
         self._answer(

@@ -103,3 +103,17 @@ def test_the_page_has_tables_and_drawings_and_fetches_nothing() -> None:
         assert word in page
     assert "<script" not in page
     assert "src=" not in page
+
+
+def test_what_could_not_be_measured_stands_in_the_budget() -> None:
+    missed = Report("idle", {})
+    missed.add("memory", "KB", 4.0, at_most=3.0, aim=2.0)
+    lost = Report("direct", {}, failure="node 0 did not get ready")
+    assert not lost.met
+    page = page_of([missed, lost])
+    console = Console(width=160, record=True, file=io.StringIO())
+    console.print(budget_table([missed, lost]))
+    for text in (page, console.export_text()):
+        assert "missed" in text
+        assert "node 0 did not get ready" in text
+        assert "not measured" in text

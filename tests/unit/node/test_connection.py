@@ -98,6 +98,29 @@ async def test_what_it_refuses_is_kept_and_sent_later(rig: Rig) -> None:
     assert rig.conn.told == ["drained"]
 
 
+async def test_an_offer_is_taken_whole_or_not_at_all(rig: Rig) -> None:
+    assert rig.conn.try_send(b"hello")
+    assert rig.peer.recv(10) == b"hello"
+    assert rig.conn.try_send(BIG)  # what the kernel refuses of it is kept
+    assert not rig.conn.writable
+    assert not rig.conn.try_send(b"and more")
+    assert await rig.read_all(len(BIG)) == BIG
+    await rig.settle()
+    assert rig.conn.told == ["drained"]
+    assert rig.conn.try_send(b"now")
+    assert rig.peer.recv(10) == b"now"
+
+
+async def test_an_offer_to_a_client_that_has_gone_raises_nothing(rig: Rig) -> None:
+    rig.peer.close()
+    assert rig.conn.try_send(b"x")
+    assert not rig.conn.writable
+    assert not rig.conn.try_send(b"x")
+    assert rig.conn.told == []
+    await rig.settle()
+    assert rig.conn.told == ["lost"]
+
+
 async def test_one_batch_of_any_size_is_kept(rig: Rig) -> None:
     huge = BIG * 6
     assert not rig.conn.send(huge)

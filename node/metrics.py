@@ -240,7 +240,9 @@ def _pubsub(statistics: Statistics) -> Iterator[Metric]:
         "replicate_seconds", "From a position to its commit on all copies", statistics.commits
     )
     yield _gauge("staged", "Changes that not all copies have yet", statistics.staged)
-    yield _gauge("replica_lag_seconds", "Age of the oldest of them", statistics.replica_lag)
+    yield _gauge(
+        "replica_lag", "Seconds that the oldest of them has waited", statistics.replica_lag
+    )
     yield _counter("trimmed", "Entries given up early for want of memory", statistics.trimmed)
     yield _gauge("topics", "Topics whose home is here", statistics.topics)
     yield _gauge("feeds", "Channels read or forwarded here", statistics.feeds)

@@ -254,7 +254,7 @@ COPIES = Row(
             "Replica lag",
             "For how long the oldest change has waited for a copy to confirm it. A copy that is dead is"
             " dropped within two seconds; longer than that, it is slow, or nobody can drop it.",
-            Query(f"cometring_replica_lag_seconds{{{CLUSTER}}}", "{{instance}}"),
+            Query(f"cometring_replica_lag{{{CLUSTER}}}", "{{instance}}"),
             unit="s",
             steps=above(yellow=1, red=3),
         ),

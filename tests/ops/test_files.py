@@ -33,7 +33,7 @@ ANNOTATION_EXTRAS = {"step", "titleFormat", "textFormat"}
 
 def run(*words: str | Path) -> str:
     done = subprocess.run(
-        [str(word) for word in words], capture_output=True, text=True, timeout=60, check=False
+        [str(word) for word in words], capture_output=True, text=True, timeout=240, check=False
     )
     assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
     return done.stdout + done.stderr

@@ -87,6 +87,8 @@ class Edge:
         if held is not None and held.generation == record.generation:
             record.inbox = max(record.inbox, held.inbox)
             record.advance(held.cursors, self._core.sharer)
+            if is_new and self._owes_gap(record):
+                self._drop_inbox(record.address)  # the gap was told when there was no client
         else:
             self._drop_inbox(record.address)  # what an earlier generation had unread here
         self._held.setdefault(number, {})[record.address] = record
@@ -135,7 +137,7 @@ class Edge:
         for name, cursor in cursors:
             if name == record.address and cursor > record.inbox:
                 record.inbox = cursor
-                if feed is not None:
+                if feed is not None and cursor >= feed.origin:  # (not of what a gap has ended)
                     feed.log.trim_to(cursor.offset)
         if feed is not None and record.inbox >= feed.last:
             self._drop_inbox(record.address)
@@ -162,6 +164,11 @@ class Edge:
             self._drop_inbox(address)
             if not records:
                 del self._held[number]
+
+    def _owes_gap(self, record: SessionRecord) -> bool:
+        """Whether its home has told of a gap, and nothing after that was consumed."""
+        feed = self._core.inboxes.get(record.address)
+        return feed is not None and record.inbox < feed.origin
 
     def _drop_inbox(self, address: str) -> None:
         feed = self._core.inboxes.pop(address, None)
@@ -216,7 +223,7 @@ class Edge:
             self.gap_repairs += 1
             out.append(Send(sender, Join(message.topic, last)))
         elif entries:
-            feed = feed or self._open_inbox(record)
+            feed = feed or self._open_inbox(record.address, record.inbox)
             for entry in entries:
                 feed.log.append(entry)
             feed.last = Cursor(entries[-1].epoch, entries[-1].offset)
@@ -230,7 +237,11 @@ class Edge:
     def receive_joined(
         self, sender: NodeId, message: Joined, now: float, out: list[Effect]
     ) -> None:
-        """The home tells of a gap in the inbox: entries go on after its cursor."""
+        """The home tells of a gap in the inbox: entries go on after its cursor.
+
+        The record stays where it was: what its client was not told of is not consumed,
+        and a home that gets this record has to tell the next edge.
+        """
         del now
         record = self._claimed(sender, message.topic, out)
         if record is None or message.cursor <= record.inbox:
@@ -243,9 +254,7 @@ class Edge:
         ):
             return  # everything up to there has come
         self._drop_inbox(message.topic)
-        record.inbox = message.cursor
-        feed = self._open_inbox(record)
-        del self._core.inboxes[message.topic]  # nothing unread in it
+        feed = self._open_inbox(record.address, message.cursor)
         self.gaps_reported += 1
         out.append(Reset(feed))
 
@@ -267,12 +276,12 @@ class Edge:
             out.append(Send(sender, Vacated(address, 0)))
         return None
 
-    def _open_inbox(self, record: SessionRecord) -> Feed:
-        feed = Feed(record.address, self._core.new_log(record.inbox.offset))
-        feed.last = feed.origin = record.inbox
-        feed.lineage = record.inbox.epoch
+    def _open_inbox(self, address: str, start: Cursor) -> Feed:
+        feed = Feed(address, self._core.new_log(start.offset))
+        feed.last = feed.origin = start
+        feed.lineage = start.epoch
         feed.joined = feed.readers = True
-        self._core.inboxes[record.address] = feed
+        self._core.inboxes[address] = feed
         return feed
 
     # -- slots and views ------------------------------------------------------------------

@@ -14,6 +14,7 @@ from pubsub.core import batches
 from pubsub.effects import Deliver, Reset
 from pubsub.feed import Feed, resume
 from pubsub.messages import Entries, Entry, Join, Joined
+from pubsub.slot import Topic
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from pubsub.homes import Homes
     from pubsub.records import SessionRecord
     from pubsub.registry import Registry
-    from pubsub.slot import Slot, Topic
+    from pubsub.slot import Slot
 
 
 class Inboxes:
@@ -110,17 +111,16 @@ class Inboxes:
         self.push(topic, record, out)
 
     def begin(self, slot: Slot, record: SessionRecord, out: list[Effect]) -> None:
-        """Where the inbox's log may have been lost the edge is told, and offsets start anew."""
+        """A record that has come late: where its inbox may be lost, its edges are told of that.
+
+        The topic stays until one has consumed something, as in `Takeover`.
+        """
         if slot.lineage <= record.inbox.epoch:
             return
-        if record.edge != self._core.me:
-            joined = Joined(record.address, slot.origin, True, slot.lineage)
-            out.append(Send(record.edge, joined))
-            return
-        self._core.inboxes.pop(record.address, None)
-        feed = Feed(record.address, self._core.new_log(slot.floor))
-        record.inbox = feed.last = feed.origin = slot.origin
-        out.append(Reset(feed))
+        topic = Topic(record.address, slot, self._core.new_log(slot.floor), slot.origin, record)
+        slot.put_topic(topic)
+        self._core.topics[topic.name] = topic
+        self.push(topic, record, out)
 
     def drop(self, topic: Topic) -> None:
         """Everything in it was consumed, or the session is over."""

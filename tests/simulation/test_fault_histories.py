@@ -30,6 +30,7 @@ MANY = range(5_000, 5_200)
 KEPT = {
     1304: "who has told a later home what is here begins an earlier reign all the same",
     1609: "what another home has answered is served again, and takes the session from its edge",
+    2111: "an edge is told of a gap while its client is elsewhere, and nobody else is",
     2101: "an edge that was overruled behind a cut never hears of it",
     5026: "a gap is told to a node that has not got the session yet, and not again",
 }

@@ -201,3 +201,28 @@ def test_a_process_answers_for_its_earlier_incarnations() -> None:
     assert not verdict.doubtful
     restarted = Claim(0, 0, 0, (), (), (), 1, 0, 3)  # another process: it knows nothing
     assert weigh(4, {A: restarted, B: copy}, {A: 3, B: 1}, A).doubtful
+
+
+def test_holders_of_a_view_before_the_last_are_waited_for() -> None:
+    """A view that came to nothing lies between: who held the slot before it may come back."""
+    rig = Rig(7)
+    before = rig.holders("/a")
+    before[0].append("/a", "m1")
+    for holder in before:
+        rig.cut(holder)
+    rig.hold = lambda message: True
+    rig.change()
+    heir = rig.home("/a")
+    rig.held.clear()
+    rig.kill(heir)
+    rig.hold = lambda message: False
+    rig.change()
+    rig.tick(1.0)
+    for holder in before:
+        rig.heal(holder)
+    rig.change()
+    rig.tick(2.0)
+    reader = next(node for node in rig.nodes if node not in (heir, *before))
+    joined = reader.join("/a", Cursor(1, 0))
+    assert not joined.gap
+    assert ids(reader, "/a") == ["m1"]

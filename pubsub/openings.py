@@ -303,6 +303,8 @@ class Openings:
         peer = self._peers.get(sender)
         heard: list[int] = []
         for claim, numbers in message.claims:
+            if not 0 < claim.first <= self._core.alive.get(sender, 0):
+                continue  # not (or not yet) the process that the view lists: it is asked again
             for number in numbers:
                 opening = self._openings.get(number)
                 if opening is None or opening.view != message.view or peer is None:

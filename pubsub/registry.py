@@ -262,6 +262,8 @@ class Registry:
         self._orphans.pop(record.address, None)
         if edge != self._core.me:
             self._away.setdefault(edge, {})[record.address] = None
+            if edge and edge not in self._core.members:
+                self._gone[edge] = None  # (not let in again yet: it gets what is unread then)
 
     def vacate(self, slot: Slot, record: SessionRecord, now: float, out: list[Effect]) -> None:
         """Nobody holds the session: it waits for an edge, for a while."""

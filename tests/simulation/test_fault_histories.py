@@ -32,6 +32,8 @@ KEPT = {
     1609: "what another home has answered is served again, and takes the session from its edge",
     2111: "an edge is told of a gap while its client is elsewhere, and nobody else is",
     2101: "an edge that was overruled behind a cut never hears of it",
+    41426: "who has replaced a holder speaks for it where the view is old",
+    42397: "an edge gets a session before it is let in again, and not what came meanwhile",
     5026: "a gap is told to a node that has not got the session yet, and not again",
 }
 

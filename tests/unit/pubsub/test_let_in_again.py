@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import msgspec
 
+from dht.ids import slot_of
 from dht.view import MemberState
-from pubsub.effects import Reset, SessionLost
+from pubsub.effects import ReleaseSession, Reset, SessionLost
 from pubsub.limits import Limits
 from pubsub.messages import Appended, Cursor, Entries, Entry, Joined, Vacated
-from pubsub.slot_messages import Claim
+from pubsub.slot_messages import Claim, Sealed
 from pubsub.verdict import weigh
 from pubsub_rig import Node, Rig
 
@@ -225,4 +226,49 @@ def test_holders_of_a_view_before_the_last_are_waited_for() -> None:
     reader = next(node for node in rig.nodes if node not in (heir, *before))
     joined = reader.join("/a", Cursor(1, 0))
     assert not joined.gap
+    assert ids(reader, "/a") == ["m1"]
+
+
+def test_a_session_that_comes_to_an_edge_before_it_is_let_in_gets_what_came_meanwhile() -> None:
+    rig = Rig(5)
+    home = rig.nodes[0]
+    address = rig.address(home)
+    edge, newer = (node for node in rig.nodes if node not in rig.holders(address))
+    edge.open(address)
+    rig.cut(newer)
+    rig.dead.discard(newer.id)  # it hears of the others again, and they of it, but it is no member
+    rig.change(only=[node for node in rig.nodes if node is not newer])
+    newer.attach(address)
+    (release,) = edge.took(ReleaseSession)
+    edge.released(address, release.generation)
+    assert newer.results()[-1].record.generation == 2
+    home.append(address, "m1")
+    assert ids(newer, address) == []
+    rig.heal(newer)
+    rig.change()
+    assert ids(newer, address) == ["m1"]
+
+
+def test_another_process_does_not_speak_for_the_one_that_a_late_view_lists() -> None:
+    """A home that is behind believes in a copy whose process has ended, and another has its id."""
+    rig = Rig(4)
+    home = rig.home("/a")
+    home.append("/a", "m1")
+    rig.hold = lambda message: isinstance(message, Sealed)
+    rig.set_state(home, MemberState.LEAVING)
+    rig.change()
+    heir = rig.home("/a")
+    answers = [(sender, message) for sender, to, message in rig.held if to == heir.id]
+    for first in (0, 2):  # a process without a view yet, and a later one
+        for sender, message in answers:
+            claims = tuple(
+                (msgspec.structs.replace(claim, first=first), numbers)
+                for claim, numbers in message.claims
+            )
+            heir.do(heir.engine.receive(sender, Sealed(message.view, claims), rig.now))
+            rig.carry()
+        assert slot_of("/a") not in heir.engine._parts.core.slots
+    rig.let_go()
+    reader = next(node for node in rig.nodes if node not in (heir, home))
+    reader.join("/a", Cursor(1, 0))
     assert ids(reader, "/a") == ["m1"]

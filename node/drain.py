@@ -149,7 +149,7 @@ class Drain:
         """Whose client is between two requests is resumed from where it stands now."""
         node = self._node
         for session in node.sessions.all():
-            cursors = node.sessions.hub.cursors(session)
+            cursors = node.sessions.hub.told(session)
             node.cluster.consumed(session.address, session.generation, cursors)
 
     async def _see_clients_off(self) -> None:

@@ -19,7 +19,7 @@ from node.bayeux.messages import connect_reply
 from node.consumption import Consumption
 from node.flushing import Flushing
 from node.http.responses import stream_chunk
-from node.lagging import Lagging, position_of
+from node.lagging import Lagging, gap_name, position_of
 from node.lazy import LazyTopics, bring_forward
 from node.sse import cursors as event_ids
 from node.sse import events
@@ -177,6 +177,16 @@ class Hub:
         topics = session.topics if inbox is None else (*session.topics, inbox)
         stands = [(topic.name, position_of(session, topic)) for topic in topics]
         return tuple([(name, cursor) for name, cursor in stands if cursor is not None])
+
+    def told(self, session: Session) -> tuple[tuple[str, Cursor], ...]:
+        """The same, without topics with a gap that its client has not been told of.
+
+        What a home hears of them would make the gap one that nobody tells of.
+        """
+        cursors = self.cursors(session)
+        if not session.gaps:
+            return cursors
+        return tuple([(name, at) for name, at in cursors if gap_name(name) not in session.gaps])
 
     # -- what the cluster tells -------------------------------------------------
 

@@ -13,6 +13,7 @@ from node.http.responses import stream_chunk
 from node.sse import events
 from node.topic import ARRAYS, BATCH_BYTES, MESSAGES, NUMBERED, Topic, Wire, read, stands
 from pubsub.messages import Cursor
+from pubsub.slot import is_inbox
 from pubsub.wildcards import rank
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class Lagging:
 
     def report_gap(self, session: Session, topic: Topic) -> None:
         """Tell the session's client, when it can be told, that messages are missing."""
-        channel = SERVICE_INBOX if topic.is_inbox else topic.name
+        channel = gap_name(topic.name)
         if channel not in session.gaps:
             session.gaps = (*session.gaps, channel)
         self._stats.gaps_reported += 1
@@ -195,6 +196,11 @@ def _owed(session: Session) -> list[tuple[Topic, int]]:
     if session.overlaps is not None:
         owed.sort(key=lambda each: rank(each[0].name))
     return owed
+
+
+def gap_name(topic: str) -> str:
+    """What clients call a topic that has a gap: the addresses of inboxes are not shown."""
+    return SERVICE_INBOX if is_inbox(topic) else topic
 
 
 def position_of(session: Session, topic: Topic) -> Cursor | None:

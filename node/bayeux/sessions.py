@@ -194,7 +194,7 @@ class Sessions(Connects):
         session = self._by_address.get(address)
         cursors: tuple[tuple[str, Cursor], ...] = ()
         if session is not None:
-            cursors = self.hub.cursors(session)
+            cursors = self.hub.told(session)
         self._cluster.released(address, generation, cursors)
         if session is not None:
             self.lost(address)

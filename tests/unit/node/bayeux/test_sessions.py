@@ -13,7 +13,7 @@ from pubsub.messages import SessionDone
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pubsub.messages import Failed
+    from pubsub.messages import Cursor, Failed
 
 
 @pytest.fixture
@@ -39,3 +39,31 @@ async def test_entries_before_the_answer_to_an_attach_are_seen(
     assert record is not None
     asked[0](SessionDone(1, record))
     assert [message["data"] for message in client.fetch()] == ["m1"]
+
+
+@pytest.mark.parametrize("told", [False, True])
+async def test_a_gap_that_the_client_was_not_told_of_goes_with_it(
+    edge: Edge, monkeypatch: pytest.MonkeyPatch, told: bool
+) -> None:
+    """Its home goes on from before the gap, and the next edge tells of it."""
+    client = edge.client()
+    client.subscribe("/a")
+    edge.publish("/a", 1)
+    write_to(edge, client, "m1")
+    assert len(client.fetch()) == 2
+    write_to(edge, client, "m2")
+    for name in ("/a", client.address):
+        feed = edge.cluster.feed(name)
+        assert feed is not None
+        edge.sessions.hub.reset(feed)
+    if told:
+        (reply,) = [m for m in client.poll(timeout=0).body if m["channel"] == "/meta/connect"]
+        assert reply["ext"]["gaps"] == ["/a", "/service/inbox"]
+    released: list[dict[str, Cursor]] = []
+    monkeypatch.setattr(
+        edge.cluster,
+        "released",
+        lambda _address, _generation, cursors: released.append(dict(cursors)),
+    )
+    edge.sessions.release(client.address, 1)
+    assert set(released[0]) == ({"/a", client.address} if told else set())

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Final
 
 from node.session import DIRECT
 from node.topic import ARRAYS
-from pubsub.messages import Cursor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -104,7 +103,7 @@ class Consumption:
                     self._topics.pop(topic.name, None)
                 if session.notes is not None:
                     session.notes[DIRECT] = offset
-            cursors.append((topic.name, Cursor(feed.last.epoch, offset)))
+            cursors.append((topic.name, feed.at(offset)))
         if cursors:
             self._cluster.consumed(session.address, session.generation, tuple(cursors))
 

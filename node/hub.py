@@ -160,7 +160,9 @@ class Hub:
         session.behind = None
         self._lagging.forget(session)
         self.confirmed.pop(session, None)
-        self.topics.pop(session.address, None)
+        inbox = self.topics.get(session.address)
+        if inbox is not None and session in inbox.members:  # (not another's of this address)
+            del self.topics[session.address]
 
     def _leave_if_empty(self, topic: Topic) -> None:
         if not topic.members and not topic.waiting and self.topics.get(topic.name) is topic:

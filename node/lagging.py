@@ -12,7 +12,6 @@ from node.bayeux.channels import SERVICE_INBOX
 from node.http.responses import stream_chunk
 from node.sse import events
 from node.topic import ARRAYS, BATCH_BYTES, MESSAGES, NUMBERED, Topic, Wire, read, stands
-from pubsub.messages import Cursor
 from pubsub.slot import is_inbox
 from pubsub.wildcards import rank
 
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from node.session import Session
     from node.stats import Stats
     from node.websocket.connection import WebSocketConnection
-    from pubsub.messages import Entry
+    from pubsub.messages import Cursor, Entry
 
 
 def inbox_form(form: int) -> int:
@@ -211,4 +210,4 @@ def position_of(session: Session, topic: Topic) -> Cursor | None:
     served = stands(session, topic)
     if session.acks is not None:
         served = session.acks.position(topic, served)
-    return Cursor(feed.last.epoch, served)
+    return feed.at(served)

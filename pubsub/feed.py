@@ -80,6 +80,18 @@ class Feed:
         state = "joined" if self.joined else "joining"
         return f"<Feed {self.topic} {state} at {self.last.epoch}:{self.last.offset}>"
 
+    def at(self, offset: int) -> Cursor:
+        """The cursor of a reader who has got everything up to `offset`, and nothing after it.
+
+        Its epoch is that of the entry there; where that is gone, of the oldest that is left.
+        One that is later than what comes next would be taken for that of a later home, by
+        whose word the entries of this one are not news (`pubsub.flow.following`).
+        """
+        entry = None
+        if offset < self.last.offset:
+            entry = self.log.get(offset) or self.log.get(max(offset + 1, self.log.first))
+        return Cursor(self.last.epoch if entry is None else entry.epoch, offset)
+
     def covers(self, cursor: Cursor) -> bool:
         """Whether a reader at `cursor` can go on from this log without a gap."""
         return resume(self.log, self.last, self.lineage, cursor) is cursor

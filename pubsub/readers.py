@@ -71,8 +71,8 @@ class Readers:
             self._admit(feed, request, start, out, gap=start is not cursor)
         elif feed.parent is None:
             self.tree.wait(feed, request, cursor)  # the slot's own log is on its way here
-        elif cursor.offset >= feed.log.first:
-            # Ahead of this node: what follows it will come.
+        elif cursor.offset >= feed.log.first - 1:
+            # Ahead of this node, if only by its epoch: what follows it will come.
             self._admit(feed, request, cursor, out, gap=False)
         else:
             self.tree.wait(feed, request, cursor)
@@ -86,7 +86,12 @@ class Readers:
         for who, cursor in waiting or ():
             if not isinstance(who, int):
                 self.tree.wait(feed, who, cursor)
-            elif cursor is not None and lost_before is not None and cursor < lost_before:
+            elif (
+                cursor is not None
+                and lost_before is not None
+                # (one of an epoch that nobody knows is of no ring's making)
+                and (cursor < lost_before or cursor.epoch > feed.last.epoch)
+            ):
                 start = resume(feed.log, feed.last, feed.lineage, cursor)
                 self._admit(feed, who, start, out, gap=start is not cursor)
             else:

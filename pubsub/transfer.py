@@ -72,6 +72,10 @@ class _Packer:
     def add_topic(self, topic: Topic) -> Iterator[tuple[SlotState, int]]:
         fixed = _ITEM + len(topic.name) + _ITEM * len(topic.marks or ())
         entries: list[Entry] = []
+        if not len(topic.log):
+            if self._full(fixed):
+                yield self.cut(final=False)
+            self._size += fixed
         for entry in topic.log.after(0, len(topic.log)):
             size = _ITEM + len(entry.payload) + len(entry.message_id)
             if not entries:

@@ -155,7 +155,10 @@ class Tree:
             out.append(Send(child, self._joined(feed, feed.last, gap=False)))
             return
         start = resume(feed.log, feed.last, feed.lineage, cursor)
-        out.append(Send(child, self._joined(feed, start, gap=start is not cursor)))
+        gap = start is not cursor
+        if not gap:  # a mere position may be of a later epoch than what follows it
+            start = feed.at(start.offset)
+        out.append(Send(child, self._joined(feed, start, gap=gap)))
         entries = feed.log.after(start.offset, feed.log.last)
         if entries:
             self._flow.touch(feed, now)

@@ -24,6 +24,8 @@ from node.bayeux.refusals import Refusals
 from node.bayeux.subscribing import names_of, refusal_of
 from node.identity.gate import Gate, token_in
 from node.identity.tokens import TokenError
+from pubsub.errors import Code
+from pubsub.messages import Failed
 from pubsub.sessions import parse_secret
 
 if TYPE_CHECKING:
@@ -37,8 +39,8 @@ if TYPE_CHECKING:
     from node.stats import Stats
     from node.tags import TagPool
     from node.websocket.connection import WebSocketConnection
-    from pubsub.messages import Failed
 
+_MOVED = Failed(0, Code.MOVED)
 _PACED = frozenset({channels.META_SUBSCRIBE, channels.META_UNSUBSCRIBE})  # beside publishes
 
 
@@ -187,8 +189,8 @@ class Protocol:
         if session is not None and message.channel != channels.META_HANDSHAKE:
             client = Client(session, self._sessions, batch.stream)
         shown = self._pipeline.incoming(message, client)
-        if client is not None and self._sessions.get(client.address) is not session:
-            batch.session = None  # an extension has ended it
+        if client is not None and client.disconnected:
+            batch.session = None
             self._refusals.refuse(batch, index, message, 402, "", "session_unknown", STOP)
         elif isinstance(shown, Veto):
             self._refusals.refuse(batch, index, message, shown.code, message.channel, shown.text)
@@ -201,6 +203,10 @@ class Protocol:
         """The batch's session if `message` names it by its secret; else the error is told."""
         session = batch.session
         client_id = message.client_id
+        if session is not None and self._sessions.get(session.address) is not session:
+            # Another edge has it since this batch began: its client is served there.
+            self._refusals.refuse_with(batch, index, message, _MOVED)
+            return None
         if session is not None and client_id:
             if client_id == batch.client_id:
                 return session

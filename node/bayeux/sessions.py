@@ -15,6 +15,7 @@ from node.rules import Rules
 from node.session import Session
 from node.shedding import DEAF
 from node.websocket import CloseCode
+from pubsub.errors import Code
 from pubsub.messages import Cursor, Failed, Record, SessionDone
 
 if TYPE_CHECKING:
@@ -178,7 +179,12 @@ class Sessions(Connects):
                 failure = result
             if left:
                 return
-            if failure is not None and self._by_address.get(record.address) is session:
+            here = self._by_address.get(record.address) is session
+            if not here:  # another edge has it already: a request goes there
+                self.hub.forget(session)
+                self._resumed(record.address, Failed(0, Code.MOVED))
+                return
+            if failure is not None:
                 self._drop(session)  # it would miss a channel for good: its client is to try again
             self._resumed(record.address, failure or session)
 

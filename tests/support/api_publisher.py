@@ -29,7 +29,7 @@ class ApiPublisher:
         channels: Sequence[str],
         rate: float,
         name: str = "api",
-        connections: int = 8,
+        connections: int = 40,
     ) -> None:
         self._port = port
         self._channels = channels

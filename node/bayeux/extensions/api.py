@@ -33,13 +33,14 @@ class Veto(NamedTuple):
 class Client:
     """Whoever sent a message: a session, as extensions see it."""
 
-    __slots__ = ("_connects", "_stream", "session")
+    __slots__ = ("_connects", "_stream", "disconnected", "session")
 
     def __init__(
         self, session: Session, connects: Connects, stream: WebSocketConnection | None = None
     ) -> None:
         """`stream`: the WebSocket that the message came on, if it did."""
         self.session = session  # (for the extensions that come with the node)
+        self.disconnected = False  # by an extension
         self._connects = connects
         self._stream = stream
 
@@ -60,6 +61,7 @@ class Client:
 
     def disconnect(self) -> None:
         """End the session. Its client is told not to come back by itself."""
+        self.disconnected = True
         self._connects.close(self.session, by=self._stream)
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pubsub.feed import NOWHERE, Feed, resume
+from pubsub.flow import following
 from pubsub.log import Log
 from pubsub.messages import Cursor, Entry
 
@@ -61,3 +64,29 @@ def test_a_feed_covers_what_it_can_resume() -> None:
     assert repr(feed) == "<Feed /a joining at 4:9>"
     feed.joined = True
     assert repr(feed) == "<Feed /a joined at 4:9>"
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=12), st.integers(0, 12), st.data())
+def test_what_comes_after_a_position_follows_it(
+    steps: list[int], trimmed: int, data: st.DataObject
+) -> None:
+    """However often the home has changed since: a feed that begins there takes all that comes."""
+    epochs = [1 + sum(steps[: i + 1]) for i in range(len(steps))]
+    log, last = make(*((epoch, 4 + i) for i, epoch in enumerate(epochs)))
+    feed = Feed("/a", log)
+    feed.last, feed.lineage = last, 1
+    log.trim_to(3 + min(trimmed, len(steps) - 1))
+    offset = data.draw(st.integers(log.first - 1, log.last - 1))
+    position = feed.at(offset)
+    rest = tuple(log.after(offset, 100))
+    assert position.offset == offset
+    assert following(position, rest) == rest
+    assert resume(log, last, 1, position) is position
+
+
+def test_who_has_all_stands_at_the_end() -> None:
+    feed = Feed("/a", make(*LOG)[0])
+    feed.last = Cursor(4, 9)
+    assert feed.at(9) == Cursor(4, 9)
+    assert feed.at(8) == Cursor(4, 8)
+    assert feed.at(6) == Cursor(2, 6)

@@ -61,6 +61,37 @@ def test_a_reader_at_the_home_shares_the_topics_log() -> None:
     assert home.join("/a").cursor == Cursor(1, 1)
 
 
+def test_a_feed_that_begins_at_a_mere_position_takes_what_follows_it() -> None:
+    """Of an epoch that began after the entries that come next had been made."""
+    rig = Rig(4)
+    first = rig.home("/a")
+    for name in ("m1", "m2", "m3"):
+        first.append("/a", name)
+    rig.kill(first)
+    rig.change()
+    rig.tick(2.0)
+    home, other = rig.home("/a"), rig.others("/a")[0]
+    late = home.append("/a", "m4")
+    assert late.cursor.epoch > 1
+    joined = other.join("/a", Cursor(late.cursor.epoch, 1))
+    assert (joined.cursor.offset, joined.gap) == (1, False)
+    assert ids(other, "/a") == ["m2", "m3", "m4"]
+    home.append("/a", "m5")
+    assert ids(other, "/a")[-1] == "m5"
+
+
+def test_a_cursor_from_nowhere_is_told_of_a_gap_and_costs_no_more() -> None:
+    """A client may show any position."""
+    rig = Rig()
+    home, (other, _) = rig.home("/a"), rig.others("/a")
+    for name in ("m1", "m2", "m3"):
+        home.append("/a", name)
+    assert other.join("/a", Cursor(99, 1)) == Joined("/a", Cursor(1, 3), True, 1, 1)
+    assert other.join("/a", Cursor(99, 0)).gap
+    home.append("/a", "m4")
+    assert ids(other, "/a")[-1] == "m4"
+
+
 def test_a_reader_elsewhere_joins_the_home_and_gets_what_follows() -> None:
     rig = Rig()
     home, other = rig.home("/a"), rig.others("/a")[0]

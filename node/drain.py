@@ -40,6 +40,7 @@ PACE: Final = 500.0  # clients a second; more where there are so many that it wo
 GOODBYE: Final = 1.0  # seconds for clients that are on their way out to read the last words
 PATIENCE: Final = 2.0  # seconds for a moment in which nothing is on its way from a client
 MOVED: Final = 1.5  # seconds for sessions to be taken over by the nodes that clients go to
+CONFIRMED: Final = 3.0  # seconds more for clients to say there what they have got from here
 LOOK: Final = 0.05  # seconds between looks at what is still on its way
 
 
@@ -143,6 +144,12 @@ class Drain:
         """
         with trio.move_on_after(MOVED):
             while len(self._node.sessions):  # noqa: ASYNC110 - nothing tells when the last has gone
+                await trio.sleep(LOOK)
+        with trio.move_on_after(CONFIRMED):
+            while any(  # noqa: ASYNC110
+                session.acks is not None and session.acks.outstanding
+                for session in self._node.sessions.all()
+            ):
                 await trio.sleep(LOOK)
 
     def _tell_cursors(self) -> None:

@@ -70,6 +70,11 @@ class Acks:
             if session in topic.members:
                 session.fall_behind(topic, after)
 
+    @property
+    def outstanding(self) -> bool:
+        """Something has been sent that the client has not said it has."""
+        return bool(self._sent)
+
     def take_confirmed(self) -> dict[Topic, int]:
         """How far the client has got in topics where that is news to the session's home."""
         confirmed, self._confirmed = self._confirmed, {}

@@ -200,6 +200,8 @@ class Sessions(Connects):
         session = self._by_address.get(address)
         cursors: tuple[tuple[str, Cursor], ...] = ()
         if session is not None:
+            if session.poll is not None and session.poll.transport != "websocket":
+                self.hub.release_poll(session)  # its client is served elsewhere: no failure
             cursors = self.hub.told(session)
         self._cluster.released(address, generation, cursors)
         if session is not None:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from local_edge import Client, Edge
-from pubsub.messages import SessionDone
+from local_edge import Client, Edge, FakePoll
+from node.bayeux.messages import decode_batch
+from pubsub.errors import Code
+from pubsub.messages import Cursor, Failed, SessionDone
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from pubsub.messages import Cursor, Failed
 
 
 @pytest.fixture
@@ -67,3 +67,53 @@ async def test_a_gap_that_the_client_was_not_told_of_goes_with_it(
     )
     edge.sessions.release(client.address, 1)
     assert set(released[0]) == ({"/a", client.address} if told else set())
+
+
+async def test_a_poll_is_answered_as_ever_when_its_session_moves(edge: Edge) -> None:
+    """Its client is served elsewhere, by way of another request: nothing has failed."""
+    client = edge.client()
+    client.poll(timeout=0)
+    held = client.poll()
+    assert held.status is None
+    session = edge.sessions.get(client.address)
+    assert session is not None
+    edge.sessions.release(client.address, session.generation)
+    assert held.status == 200
+    (reply,) = held.body
+    assert reply["successful"]
+    assert edge.sessions.get(client.address) is None
+
+
+async def test_who_waited_for_a_session_that_moved_on_meanwhile_is_told_so(
+    edge: Edge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not that there is no such session, and not that it is here."""
+    client = edge.client()
+    client.subscribe("/a")
+    record = edge.cluster.record(client.address)
+    edge.sessions.lost(client.address)
+    joins: list[Callable[..., None]] = []
+    monkeypatch.setattr(
+        edge.cluster, "attach_session", lambda _a, done: done(SessionDone(1, record))
+    )
+    monkeypatch.setattr(edge.sessions.hub, "join", lambda _s, _c, _at, done: joins.append(done))
+    results: list[object] = []
+    edge.sessions.resume(client.address, results.append)
+    edge.sessions.lost(client.address)
+    joins[0](Cursor(1, 0))
+    assert results == [Failed(0, Code.MOVED)]
+    assert edge.sessions.get(client.address) is None
+
+
+async def test_a_batch_whose_session_has_moved_on_is_to_be_sent_again(edge: Edge) -> None:
+    client = edge.client()
+    session = edge.sessions.get(client.address)
+    assert session is not None
+    poll = FakePoll()
+    messages = decode_batch(json.dumps([client.connect_message("long-polling")]).encode())
+    batch = edge.protocol.batch(messages, session, poll=poll)
+    edge.sessions.lost(client.address)
+    batch.run()
+    (reply,) = poll.body
+    assert reply["error"].startswith("503:")
+    assert reply["advice"]["reconnect"] == "retry"

@@ -53,6 +53,17 @@ def admits_to(session: Session, mark: bytes, transport: str) -> bool:
     return admits(session.binding, mark, websocket=transport == "websocket")
 
 
+def _keeps_back(relay: Relay, session: Session) -> bool:
+    """Whether a request leaves open what the client has got of what it was sent from here.
+
+    Its next connect says so. To a new edge that would mean nothing: it would send it again.
+    """
+    acks = session.acks
+    if acks is None or not acks.outstanding or not relay.body:
+        return False
+    return not acknowledged(decode_batch(relay.body))
+
+
 class Relays:
     """Both ends of relayed requests."""
 
@@ -273,7 +284,7 @@ class Relays:
 
     def _serve(self, sender: NodeId, relay: Relay) -> None:
         session = self._sessions.get(relay.address)
-        if session is not None and self._draining:
+        if session is not None and self._draining and not _keeps_back(relay, session):
             self._cluster.post(sender, self._let_go(relay, session))
         elif session is not None:
             self._serve_for(sender, relay, session)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 import trio
 import trio.testing
@@ -22,7 +23,6 @@ from ring_views import member, view_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import msgspec
     from trio.testing import MockClock
 
 ME, HOME, EDGE = (bytes([first]) * 20 for first in (0x00, 0x80, 0xC0))
@@ -386,6 +386,7 @@ async def test_the_clients_of_a_lost_node_have_gone(rig: Rig) -> None:
 
 class FakeAcks:
     def __init__(self) -> None:
+        self.outstanding = True
         self.confirmed: list[int | None] = []
 
     def confirm(self, session: Session, batch: int | None) -> None:
@@ -425,6 +426,21 @@ async def test_what_the_client_has_got_is_not_repeated_by_the_next_edge(
     rig.relays.drain()
     rig.relays.receive(EDGE, Relay(7, rig.address, **relay))
     assert acks.confirmed == [12]
+
+
+async def test_a_session_stays_until_its_client_has_said_what_it_has_got(rig: Rig) -> None:
+    """The next edge would not understand, and send it again: a publish is served here still."""
+    session = rig.session()
+    acks = session.acks = FakeAcks()  # type: ignore[assignment]
+    rig.sessions.here[rig.address] = session
+    rig.relays.drain()
+    publish = Relay(7, rig.address, b'[{"channel":"/a","data":1}]')
+    rig.relays.receive(EDGE, publish)
+    assert len(rig.protocol.batches) == 1
+    acks.outstanding = False
+    rig.relays.receive(EDGE, msgspec.structs.replace(publish, request=8))
+    assert rig.cluster.posted[-1] == (EDGE, RelayMiss(8, Code.MOVED, b""))
+    assert len(rig.protocol.batches) == 1
 
 
 async def test_polls_that_others_hold_for_a_leaving_node_are_asked_back(rig: Rig) -> None:

@@ -91,6 +91,7 @@ async def test_who_waited_for_a_session_that_moved_on_meanwhile_is_told_so(
     client = edge.client()
     client.subscribe("/a")
     record = edge.cluster.record(client.address)
+    assert record is not None
     edge.sessions.lost(client.address)
     joins: list[Callable[..., None]] = []
     monkeypatch.setattr(

@@ -7,7 +7,7 @@ a simulation that cannot fail proves nothing.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -22,6 +22,11 @@ from pubsub.sealing import Sealing
 from pubsub.slot import Slot
 from pubsub.slot_messages import Claim
 from pubsub.staging import StagedEntry
+from pubsub_faults import FaultSim
+
+if TYPE_CHECKING:
+    from dht.effects import Effect
+    from dht.ids import NodeId
 
 SLICE = 120  # histories of the default run; a run of many is `make soak-sim`
 BATCH = 20
@@ -34,6 +39,7 @@ KEPT = {
     2101: "an edge that was overruled behind a cut never hears of it",
     41426: "who has replaced a holder speaks for it where the view is old",
     42397: "an edge gets a session before it is let in again, and not what came meanwhile",
+    60130: "paused twice at once, a process heard a link end after it began (no fault of the ring)",
     5026: "a gap is told to a node that has not got the session yet, and not again",
 }
 
@@ -63,6 +69,34 @@ def test_the_histories_contain_what_they_are_for() -> None:
     assert sum(account.takeovers for account in accounts) > 100
     assert sum(account.lossy for account in accounts) > 2
     assert any(not account.lossy for account in accounts)
+
+
+def test_a_process_hears_of_its_links_in_order_however_it_pauses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sim = FaultSim(1, names=["/chat/0"])
+    sim.start(3)
+    node, other = sim.running()[:2]
+    heard: list[str] = []
+
+    def closed(peer: NodeId, now: float) -> list[Effect]:
+        heard.append("closed")
+        return []
+
+    def opened(peer: NodeId, now: float) -> list[Effect]:
+        heard.append("opened")
+        return []
+
+    monkeypatch.setattr(node.engine, "link_closed", closed)
+    monkeypatch.setattr(node.engine, "link_opened", opened)
+    sim.pause(node, 0.4)
+    sim.run(0.01)
+    sim.reset_link(node.id, other.id)
+    sim.pause(node, 0.05)  # does not wake it
+    sim.run(0.3)
+    assert not heard
+    sim.run(0.2)
+    assert heard == ["closed", "opened"]
 
 
 # -- mutants --------------------------------------------------------------------------------

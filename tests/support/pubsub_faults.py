@@ -163,6 +163,8 @@ class FaultSim(Simulation):
     def pause(self, node: SimNode, seconds: float) -> None:
         """It does nothing for a while; if that is long, others give it up."""
         assert isinstance(node, FaultNode)
+        if node.asleep():
+            return  # what it has missed waits for the end of that pause, in order
         node.asleep_until = self.now + seconds
         node.lease_ends = self.now + LEASE
         strike_at = self.rng.uniform(*STRUCK_OFF)
@@ -303,6 +305,13 @@ class FaultSim(Simulation):
             self.at(node.asleep_until, self._closed, node, other)
         else:
             super()._closed(node, other)
+
+    def _hears_opened(self, node: SimNode, other: SimNode) -> None:
+        """Of a new link as of all else, once awake: after the end of the old one."""
+        if isinstance(node, FaultNode) and node.asleep():
+            self.at(node.asleep_until, self._hears_opened, node, other)
+        else:
+            super()._hears_opened(node, other)
 
     # -- what must hold ---------------------------------------------------------------
 

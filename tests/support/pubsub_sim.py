@@ -440,9 +440,12 @@ class Simulation:
         for sender, to, message in self._queued.pop(link, ()):
             self.send(sender, to, message)
         left, right = (self.nodes[node] for node in link)
-        for node, other in ((left, right), (right, left)):
-            if node.alive and other.alive:
-                node.call(node.engine.link_opened(other.id, self.now))
+        self._hears_opened(left, right)
+        self._hears_opened(right, left)
+
+    def _hears_opened(self, node: SimNode, other: SimNode) -> None:
+        if node.alive and other.alive:
+            node.call(node.engine.link_opened(other.id, self.now))
 
     def reset_link(self, left: NodeId, right: NodeId) -> None:
         """What is under way is lost; a moment later there is a new link."""

@@ -251,7 +251,7 @@ class Assembly:
         message = pending.message
         is_new = self.edge.arrivals.end(pending.request)
         if isinstance(response, SessionDone):
-            self.edge.adopt(response.record, is_new=is_new)
+            self.edge.adopt(pending.target, response.record, now, out, is_new=is_new)
         elif isinstance(response, Failed) and response.code == Code.MOVED:
             if isinstance(message, SessionUpdate):
                 self.edge.lost(message.address, message.generation, out)

@@ -72,10 +72,19 @@ class Edge:
 
     # -- what the node does ---------------------------------------------------------
 
-    def adopt(self, committed: Record, *, is_new: bool) -> None:
+    def adopt(
+        self,
+        sender: NodeId | None,
+        committed: Record,
+        now: float,
+        out: list[Effect],
+        *,
+        is_new: bool,
+    ) -> None:
         """A home has committed a record that names this node.
 
-        Unless the session is new here, it may have been let go meanwhile.
+        Unless the session is new here, it may have been let go meanwhile. If it is, and
+        `sender` is home no more, the session may have moved on since: its home is asked.
         """
         number = slot_of(committed.address)
         if number in self._core.slots or committed.edge != self._core.me:
@@ -92,6 +101,8 @@ class Edge:
         else:
             self._drop_inbox(record.address)  # what an earlier generation had unread here
         self._held.setdefault(number, {})[record.address] = record
+        if is_new and sender != self._core.home_of(record.address):
+            self._put(record, now, out)
 
     def unclaimed(self, sender: NodeId, done: SessionDone, now: float, out: list[Effect]) -> None:
         """A home's answer to a request that was given up: nobody here holds that session."""
@@ -205,8 +216,9 @@ class Edge:
     def receive_moved(
         self, sender: NodeId, message: SessionMoved, now: float, out: list[Effect]
     ) -> None:
-        del sender, now
+        del now
         self.lost(message.address, message.generation, out)
+        out.append(Send(sender, Released(message.address, message.generation, ())))
 
     def receive_entries(
         self, sender: NodeId, message: Entries, now: float, out: list[Effect]

@@ -239,7 +239,10 @@ class SessionPut(msgspec.Struct, frozen=True, array_like=True, tag=49):
 
 
 class SessionMoved(msgspec.Struct, frozen=True, array_like=True, tag=52):
-    """Home -> stale edge: a write of this generation was refused, another edge has the session."""
+    """Home -> stale edge: another edge has the session, writes of this generation are refused.
+
+    The edge lets go and answers with Released; one that was not asked before is told until then.
+    """
 
     address: str
     generation: int

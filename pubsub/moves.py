@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pubsub.slot import Slot
 
 
-_OVERRULED = 1_000  # edges that are remembered to be told again
+_OVERRULED = 1_000  # words to edges that are remembered to be sent again
 
 
 class _Move:
@@ -51,8 +51,8 @@ class Moves:
         self._requests = requests
         self._moves: dict[str, _Move] = {}  # oldest first
         self._settling: dict[str, tuple[int, int]] = {}  # generations that are not committed yet
-        # Edges that sessions have left without their word, the latest last.
-        self._overruled: dict[str, tuple[NodeId, SessionMoved]] = {}
+        # What edges that sessions have left without their word are told, the latest last.
+        self._overruled: dict[tuple[NodeId, str], SessionMoved] = {}
 
     def receive_attach(
         self, sender: NodeId, message: SessionAttach, slot: Slot, now: float, out: list[Effect]
@@ -94,7 +94,13 @@ class Moves:
     def receive_released(
         self, sender: NodeId, message: Released, slot: Slot, now: float, out: list[Effect]
     ) -> None:
-        """The old edge has let go; these are its last cursors."""
+        """The old edge has let go; these are its last cursors.
+
+        One that was overruled says so too, and need not be told again.
+        """
+        moved = self._overruled.get((sender, message.address))
+        if moved is not None and moved.generation <= message.generation:
+            del self._overruled[sender, message.address]
         record = slot.record(message.address)
         if record is None or not self._registry.writes(sender, message.generation, record):
             return
@@ -174,19 +180,18 @@ class Moves:
                 self._finish(slot, record, now, out)
 
     def _overrule(self, record: SessionRecord, out: list[Effect]) -> None:
-        """Tell an edge that has not let go; and once more when there is a new link to it."""
+        """Tell an edge that has not let go; and over each new link to it until it answers."""
         moved = SessionMoved(record.address, record.generation)
         out.append(Send(record.edge, moved))
-        self._overruled.pop(record.address, None)
-        self._overruled[record.address] = (record.edge, moved)
+        self._overruled.pop((record.edge, record.address), None)
+        self._overruled[record.edge, record.address] = moved
         if len(self._overruled) > _OVERRULED:
             del self._overruled[next(iter(self._overruled))]
 
     def link_opened(self, node: NodeId, out: list[Effect]) -> None:
         """A Release, or its answer, may have been lost with the old link."""
-        for address, (edge, moved) in list(self._overruled.items()):
+        for (edge, _), moved in self._overruled.items():
             if edge == node:
-                del self._overruled[address]
                 out.append(Send(node, moved))
         for address in self._moves:
             slot = self._core.slots.get(slot_of(address))

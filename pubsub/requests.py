@@ -167,6 +167,7 @@ class Requests:
                 self._postpone(pending, now)
                 return
         self._drop(pending)
+        pending.target = sender  # perhaps one that was asked before
         self.finish(pending, message, now, out)
 
     def install_view(self, now: float, out: list[Effect]) -> None:

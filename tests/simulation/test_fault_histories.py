@@ -40,6 +40,7 @@ KEPT = {
     41426: "who has replaced a holder speaks for it where the view is old",
     42397: "an edge gets a session before it is let in again, and not what came meanwhile",
     60130: "paused twice at once, a process heard a link end after it began (no fault of the ring)",
+    41504: "a home of before answers an edge that was told already that it has lost the session",
     5026: "a gap is told to a node that has not got the session yet, and not again",
 }
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pubsub.effects import ReleaseSession
+from dht.view import MemberState
+from pubsub.effects import ReleaseSession, SessionLost
 from pubsub.messages import (
     Consumed,
     Cursor,
@@ -82,3 +83,28 @@ def test_an_edge_that_has_missed_what_was_consumed_is_told_where_to_go_on() -> N
     assert told == Joined(address, Cursor(1, 2), True, 1)
     assert isinstance(entries, Entries)
     assert [entry.message_id for entry in entries.entries] == ["m3"]
+
+
+def test_who_hears_late_from_a_home_of_before_asks_the_present_one() -> None:
+    """It was struck off and is back; its session has moved on, which it was told too early."""
+    rig = Rig(5)
+    home = rig.nodes[0]
+    address = rig.address(home)
+    successor = rig.holders(address)[1]
+    edge, newer = [node for node in rig.nodes if node not in {home, successor}][:2]
+    home.open(address)
+    home.released(address, 1)
+    rig.hold = lambda message: isinstance(message, SessionDone) and message.record.generation == 2
+    assert edge.attach(address) is None
+    rig.set_state(home, MemberState.LEAVING)
+    rig.cut(edge)
+    rig.change()
+    assert newer.attach(address).record.generation == 3
+    rig.heal(edge)
+    rig.change()
+    assert rig.home(address) is successor
+    edge.says(successor.id, SessionMoved(address, 2))
+    rig.let_go()
+    assert edge.results()[-1].record.generation == 2
+    assert edge.took(SessionLost) == [SessionLost(address)]
+    assert edge.engine.statistics().held == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pubsub.effects import Deliver, ReleaseSession
+from pubsub.effects import Deliver, ReleaseSession, SessionLost
 from pubsub.errors import Code
 from pubsub.messages import (
     Cursor,
@@ -86,6 +86,25 @@ def test_an_old_edge_that_is_silent_is_done_without() -> None:
     # The old edge's late word changes nothing.
     rig.let_go()
     assert rig.nodes[0].says(edge.id, Released(address, 1, (("/a", Cursor(1, 9)),))) == []
+
+
+def test_an_edge_that_was_overruled_is_told_until_it_answers() -> None:
+    rig = Rig()
+    home, edge, newer = rig.nodes
+    address = held(rig, edge)
+    rig.hold = lambda message: isinstance(message, Release | SessionMoved)
+    newer.attach(address)
+    rig.tick(1.1)
+    for _ in range(3):
+        rig.relink(home, edge)  # what was on its way is lost each time
+    assert edge.engine.statistics().held == 1
+    rig.hold = lambda message: False
+    rig.relink(home, edge)
+    assert edge.took(SessionLost) == [SessionLost(address)]
+    assert edge.engine.statistics().held == 0
+    told = len(rig.messages(SessionMoved))
+    rig.relink(home, edge)
+    assert len(rig.messages(SessionMoved)) == told
 
 
 def test_an_old_edge_that_is_gone_is_not_asked() -> None:

@@ -225,7 +225,7 @@ def test_an_edges_copy_becomes_the_record_where_there_is_none() -> None:
     assert done == SessionDone(77, Record(address, edge.id, 3, cursors))
     assert home.engine.record(address) == done.record
     # Offsets go on from where the edge's client has read.
-    edge.engine._parts.edge.adopt(done.record, is_new=True)
+    edge.engine._parts.edge.adopt(home.id, done.record, rig.now, [], is_new=True)
     assert rig.nodes[2].append(address, "m").cursor == Cursor(1, 5)
 
 

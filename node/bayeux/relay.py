@@ -54,12 +54,12 @@ def admits_to(session: Session, mark: bytes, transport: str) -> bool:
 
 
 def _keeps_back(relay: Relay, session: Session) -> bool:
-    """Whether a request leaves open what the client has got of what it was sent from here.
+    """Whether a request leaves open what the client has got, or is about to get, from here.
 
     Its next connect says so. To a new edge that would mean nothing: it would send it again.
     """
     acks = session.acks
-    if acks is None or not acks.outstanding or not relay.body:
+    if acks is None or not relay.body or not (acks.outstanding or session.poll is not None):
         return False
     return not acknowledged(decode_batch(relay.body))
 

@@ -116,6 +116,7 @@ def test_of_three_and_two_the_two_freeze_and_say_so(rig: Rig, seconds: float) ->
             metrics = node.metrics()
             assert metrics["cometring_frozen"] == 1
             assert metrics["cometring_voters_missing"] == 3
+            rig.wait(lambda i=i: rig.events(i, "ring_frozen"), 5.0, "and says so")  # type: ignore[misc]
             assert "recover" in str(rig.events(i, "ring_frozen")[-1]["advice"])
         answer: dict[str, Any]
         status, answer = rig.cluster.nodes[0].api("/api/publish", MESSAGE, 20.0)

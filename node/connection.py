@@ -99,23 +99,15 @@ class Connection:
         Raises SlowConsumerError when a tail waits already and would pass MAX_TAIL
         bytes; the data is then dropped whole, so the connection is fit to be closed only.
         """
-        if self._tail is None:
-            try:
-                sent = self.sock.send(data)
-            except BlockingIOError:
-                sent = 0
-            except OSError:
-                self._break()
-                return False
-            if sent == len(data):
-                return True
-            self._keep(data, sent)
+        tail = self._tail
+        if tail is None:
+            self.try_send(data)
+            return self._tail is None
+        if tail is _GONE:
             return False
-        if self._tail is _GONE:
-            return False
-        if len(self._tail) + len(data) > MAX_TAIL:
-            raise SlowConsumerError(f"{len(self._tail)} bytes wait for a client that does not read")
-        self._tail += data
+        if len(tail) + len(data) > MAX_TAIL:
+            raise SlowConsumerError(f"{len(tail)} bytes wait for a client that does not read")
+        tail += data
         return False
 
     def try_send(self, data: bytes) -> bool:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from dht.placement import Placement
+    from dht.view import Member
     from node.cluster.status import ClusterStatus
 
 
@@ -97,6 +98,19 @@ def _hex(ids: Iterable[bytes]) -> tuple[str, ...]:
     return tuple(each.hex() for each in ids)
 
 
+def member_line(member: Member, placement: Placement) -> MemberLine:
+    """What is told of a member of the view that `placement` is of."""
+    return MemberLine(
+        id=member.id.hex(),
+        state=member.state.name.lower(),
+        client=member.client,
+        peer=member.peer,
+        zone=member.zone,
+        incarnation=member.incarnation,
+        share=placement.share(member.id),
+    )
+
+
 def ring_page(status: ClusterStatus) -> RingPage | None:
     """The page for `status`; None while there is no view."""
     ring, placement, pubsub = status.ring, status.placement, status.pubsub
@@ -119,18 +133,7 @@ def ring_page(status: ClusterStatus) -> RingPage | None:
         heard=ring.heard,
         behind=_hex(ring.behind),
         balance=balance(placement),
-        members=tuple(
-            MemberLine(
-                id=member.id.hex(),
-                state=member.state.name.lower(),
-                client=member.client,
-                peer=member.peer,
-                zone=member.zone,
-                incarnation=member.incarnation,
-                share=placement.share(member.id),
-            )
-            for member in ring.members
-        ),
+        members=tuple(member_line(member, placement) for member in ring.members),
         suspected=_hex(ring.suspected),
         accused=tuple(Accused(node.hex(), _hex(by)) for node, by in ring.accused),
         slots=pubsub.slots,

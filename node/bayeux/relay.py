@@ -53,6 +53,11 @@ def admits_to(session: Session, mark: bytes, transport: str) -> bool:
     return admits(session.binding, mark, websocket=transport == "websocket")
 
 
+def _says_it_has(relay: Relay) -> int:
+    """The last batch that a request's client says it has got; 0: it does not say."""
+    return acknowledged(decode_batch(relay.body)) if relay.body else relay.ack
+
+
 def _keeps_back(relay: Relay, session: Session) -> bool:
     """Whether a request leaves open what the client has got, or is about to get, from here.
 
@@ -61,7 +66,7 @@ def _keeps_back(relay: Relay, session: Session) -> bool:
     acks = session.acks
     if acks is None or not relay.body or not (acks.outstanding or session.poll is not None):
         return False
-    return not acknowledged(decode_batch(relay.body))
+    return not _says_it_has(relay)
 
 
 class Relays:
@@ -326,7 +331,7 @@ class Relays:
         if not admits_to(session, relay.mark, relay.transport):
             return Relayed(relay.request, UNKNOWN, b"")
         if session.acks is not None:
-            batch = acknowledged(decode_batch(relay.body)) if relay.body else relay.ack
+            batch = _says_it_has(relay)
             if batch:
                 session.acks.confirm(session, batch)
         return RelayMiss(relay.request, Code.MOVED, b"")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cache
-from importlib.resources import files
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -13,6 +12,7 @@ from node.console.feed import EVERY, Feed
 from node.console.find import NotFindableError, find
 from node.console.survey import Surveyor
 from node.http import error_body
+from node.static_files import load
 
 if TYPE_CHECKING:
     from dht.ids import NodeId
@@ -25,12 +25,6 @@ POLICY: Final = (
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 """What the page may load: what is ours, from here."""
-_TYPES: Final = {
-    "css": "text/css;charset=UTF-8",
-    "html": "text/html;charset=UTF-8",
-    "js": "text/javascript;charset=UTF-8",
-    "svg": "image/svg+xml",
-}
 _OWN: Final = (
     "app.js", "console.css", "detail.js", "feed.js", "find.js", "flights.js", "health.js",
     "history.js", "ring.js", "shapes.js", "tables.js", "words.js",
@@ -45,13 +39,7 @@ _FILES: Final = {
 
 @cache
 def _assets() -> dict[str, tuple[str, bytes]]:
-    return {
-        path: (
-            _TYPES[name.rpartition(".")[2]],
-            (files(package) / "static" / name).read_bytes(),
-        )
-        for path, (package, name) in _FILES.items()
-    }
+    return load(_FILES)
 
 
 def asset(path: str) -> tuple[str, bytes] | None:

@@ -15,6 +15,7 @@ import msgspec
 
 from dht.ids import SLOTS
 from node.console.messages import MAX_CHANNELS, MAX_NAME, MAX_NAMES
+from node.ops_pages import MemberLine, member_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -28,16 +29,9 @@ MAX_PUBLISHES = 24
 """Publishes of one pulse that can be drawn."""
 
 
-class Member(msgspec.Struct, frozen=True):
+class Member(MemberLine, frozen=True):
     """One member, as the view has it."""
 
-    id: str
-    state: str  # joining, active, leaving
-    client: str  # HOST:PORT
-    peer: str  # HOST:PORT
-    zone: str
-    incarnation: int
-    share: float  # of all slots, in [0, 1]
     voter: bool
     leader: bool
 
@@ -143,13 +137,7 @@ def ring_picture(status: ClusterStatus) -> RingPicture:
         return RingPicture(status.me.hex(), "", 0, "", SLOTS, flat=True, members=(), arcs=())
     members = tuple(
         Member(
-            id=member.id.hex(),
-            state=member.state.name.lower(),
-            client=member.client,
-            peer=member.peer,
-            zone=member.zone,
-            incarnation=member.incarnation,
-            share=placement.share(member.id),
+            **msgspec.structs.asdict(member_line(member, placement)),
             voter=member.id in ring.voters,
             leader=member.id == ring.leader,
         )

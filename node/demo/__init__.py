@@ -8,15 +8,10 @@ named here exist; a request path is looked up, never joined to a directory.
 from __future__ import annotations
 
 from functools import cache
-from importlib.resources import files
 from typing import Final
 
-_TYPES: Final = {
-    "css": "text/css;charset=UTF-8",
-    "html": "text/html;charset=UTF-8",
-    "js": "text/javascript;charset=UTF-8",
-    "svg": "image/svg+xml",
-}
+from node.static_files import load
+
 _MODULES: Final = (
     "app.js",
     "bayeux.js",
@@ -39,11 +34,7 @@ _FILES: Final = {
 
 @cache
 def _assets() -> dict[str, tuple[str, bytes]]:
-    folder = files(__name__) / "static"
-    return {
-        path: (_TYPES[name.rpartition(".")[2]], (folder / name).read_bytes())
-        for path, name in _FILES.items()
-    }
+    return load({path: (__name__, name) for path, name in _FILES.items()})
 
 
 def asset(path: str) -> tuple[str, bytes] | None:

@@ -80,12 +80,22 @@ class Consumption:
             left -= len(told)
             if topic is None:
                 continue
-            for session in told:
-                if session in topic.members:
-                    self._tell_home(session, {topic: self._stand(session, topic)})
+            self._tell_of_readers(topic, [each for each in told if each in topic.members])
             if self._level(topic) != topic.flushed:  # in the middle of a flush
                 moved[topic] = None
                 break
+
+    def _tell_of_readers(self, topic: Topic, readers: list[Session]) -> None:
+        """All who are level in one go, because most are."""
+        level = []
+        for session in readers:
+            if topic in (session.behind or ()):
+                self._tell_home(session, {topic: self._stand(session, topic)})
+            elif self._find_session(session.address) is session:
+                level.append((session.address, session.generation))
+        if level and topic.feed is not None:
+            cursor = topic.feed.at(self._level(topic))
+            self._cluster.consumed_alike(level, ((topic.name, cursor),))
 
     def _stand(self, session: Session, topic: Topic) -> int:
         return (session.behind or {}).get(topic, self._level(topic))

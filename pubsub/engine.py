@@ -30,7 +30,7 @@ from pubsub.slot import is_inbox
 from pubsub.wildcards import is_pattern
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from dht.effects import Effect
     from dht.ids import NodeId
@@ -250,6 +250,15 @@ class PubSubEngine:
         """The client has been served up to `cursors` (the inbox under the address itself)."""
         out: list[Effect] = []
         self._parts.edge.consumed(address, generation, cursors, now, out)
+        return out
+
+    def consumed_alike(
+        self, readers: Iterable[tuple[str, int]], cursors: Cursors, now: float
+    ) -> list[Effect]:
+        """As `consumed`, of sessions (address, generation) that all stand at the same `cursors`."""
+        out: list[Effect] = []
+        for address, generation in readers:
+            self._parts.edge.consumed(address, generation, cursors, now, out)
         return out
 
     def released(self, address: str, generation: int, cursors: Cursors, now: float) -> list[Effect]:

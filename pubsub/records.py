@@ -21,10 +21,11 @@ _SHARED: Final = 8_192
 class Sharer:
     """Hands out one object for equal cursor tuples; forgets all of them now and then."""
 
-    __slots__ = ("_known",)
+    __slots__ = ("_known", "_step")
 
     def __init__(self) -> None:
         self._known: dict[Cursors, Cursors] = {}
+        self._step: tuple[Cursors, Cursors, Cursors] = ((), (), ())  # the last one of `advanced`
 
     def share(self, cursors: Cursors) -> Cursors:
         if not cursors:
@@ -32,6 +33,24 @@ class Sharer:
         if len(self._known) >= _SHARED:
             self._known.clear()
         return self._known.setdefault(cursors, cursors)
+
+    def advanced(self, held: Cursors, to: Cursors) -> Cursors:
+        """Cursors moved forward to those of `to`; never back, and none that were not there.
+
+        Readers of a group stand together and move together: the answer for the very same
+        two objects is known already.
+        """
+        before, step, after = self._step
+        if before is held and step is to:
+            return after
+        positions = dict(held)
+        for topic, cursor in to:
+            position = positions.get(topic)
+            if position is not None and cursor > position:
+                positions[topic] = cursor
+        after = self.share(tuple(positions.items()))
+        self._step = (held, to, after)
+        return after
 
 
 class SessionRecord:
@@ -78,15 +97,7 @@ class SessionRecord:
 
     def advance(self, cursors: Cursors, sharer: Sharer) -> None:
         """Move subscriptions forward to `cursors`; never back, and none that it does not have."""
-        moved = False
-        positions = dict(self.cursors)
-        for topic, cursor in cursors:
-            held = positions.get(topic)
-            if held is not None and cursor > held:
-                positions[topic] = cursor
-                moved = True
-        if moved:
-            self.cursors = sharer.share(tuple(positions.items()))
+        self.cursors = sharer.advanced(self.cursors, cursors)
 
     def subscribe(self, added: Cursors, dropped: tuple[str, ...], sharer: Sharer) -> None:
         """Add subscriptions at their cursors and drop others. A repeat changes nothing."""

@@ -26,9 +26,10 @@ from pubsub.messages import (
     SessionUpdate,
     Vacated,
 )
+from pubsub.progress import Progress
 from pubsub.records import SessionRecord
-from pubsub.slot_messages import CursorsPut, RecordDrop, RecordPut
-from pubsub.staging import Staged, StagedAnswer
+from pubsub.slot_messages import RecordDrop, RecordPut
+from pubsub.staging import StagedAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -55,8 +56,7 @@ class Registry:
         self._away: dict[NodeId, dict[str, None]] = {}  # sessions whose edge is another node
         self._gone: dict[NodeId, None] = {}  # edges that are not in the view
         self._orphans: dict[str, float] = {}  # without an edge, until then; oldest first
-        self._behind: dict[str, None] = {}  # their cursors are further than the replicas know
-        self._catch_up_at = inf
+        self.progress = Progress(core, lanes)
         self.records = 0
 
     # -- requests of edges ----------------------------------------------------------
@@ -186,7 +186,7 @@ class Registry:
         """Replicate a record as it is now; then tell who asked (and by which request)."""
         slot.seq += 1
         wire = record.to_wire()
-        self._behind.pop(record.address, None)
+        self.progress.forget(record.address)
         answer = None if asked is None else (asked[0], SessionDone(asked[1], wire))
         if slot.lane is None:
             if answer is not None:
@@ -278,10 +278,7 @@ class Registry:
 
         The replicas hear of it a little later.
         """
-        if self._lanes.used:
-            self._behind[record.address] = None
-            soon = now + self._core.limits.cursors_seconds
-            self._catch_up_at = min(self._catch_up_at, soon)
+        self.progress.note(record.address, now)
         for name, cursor in cursors:
             if name != record.address:
                 continue
@@ -319,12 +316,12 @@ class Registry:
         self._orphans.setdefault(address, now + self._core.limits.orphan_seconds)
 
     def next_deadline(self) -> float:
-        return min(next(iter(self._orphans.values()), inf), self._catch_up_at)
+        return min(next(iter(self._orphans.values()), inf), self.progress.next_deadline)
 
     def handle_timer(self, now: float, out: list[Effect]) -> None:
         """Replicas learn of cursors; sessions that nobody came back for are over."""
-        if now >= self._catch_up_at:
-            self.catch_up(now)
+        if now >= self.progress.next_deadline:
+            self.progress.tell(now)
         while self._orphans:
             address, until = next(iter(self._orphans.items()))
             if until > now:
@@ -334,21 +331,3 @@ class Registry:
             record = None if slot is None else slot.record(address)
             if slot is not None and record is not None and record.edge not in self._core.members:
                 self.close(slot, record, None, now, out)
-
-    def catch_up(self, now: float) -> None:
-        """Tell the replicas how far sessions have come."""
-        behind, self._behind = self._behind, {}
-        self._catch_up_at = inf
-        for address in behind:
-            number = slot_of(address)
-            slot = self._core.slots.get(number)
-            record = None if slot is None else slot.record(address)
-            if slot is None and self._core.home(number) == self._core.me:
-                self._behind[address] = None  # it is about to open again
-                self._catch_up_at = now + self._core.limits.cursors_seconds
-            if slot is None or record is None or slot.lane is None:
-                continue
-            slot.seq += 1
-            cursors = ((address, record.inbox), *record.cursors)
-            op = CursorsPut(slot.number, slot.epoch, slot.seq, address, cursors)
-            self._lanes.stage(slot.lane, Staged(slot, op), now)

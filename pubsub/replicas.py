@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from dht.ids import NodeId
     from pubsub.core import Core
     from pubsub.homes import Homes
-    from pubsub.records import Cursors
     from pubsub.slot import Slot
     from pubsub.slot_messages import Operation, Replicate
 
@@ -141,9 +140,12 @@ class Replicas:
 
     def _put_cursors(self, slot: Slot, op: CursorsPut, now: float) -> None:
         del now
-        record = slot.record(op.address)
-        if record is not None:
-            consume_copy(slot, record, op.cursors, self._core)
+        for address in op.addresses:
+            record = slot.record(address)
+            if record is not None:
+                if op.inbox > record.inbox:
+                    trim_inbox(slot, record, op.inbox)
+                record.advance(op.cursors, self._core.sharer)
 
     def _drop_topic(self, slot: Slot, op: TopicDrop, now: float) -> None:
         del now
@@ -169,14 +171,6 @@ class Replicas:
             topic.log.clear(op.last.offset)
             topic.last = op.last
         topic.copies = op.copies
-
-
-def consume_copy(slot: Slot, record: SessionRecord, cursors: Cursors, core: Core) -> None:
-    """Move a record's cursors forward, in a slot that is not open here."""
-    for name, cursor in cursors:
-        if name == record.address and cursor > record.inbox:
-            trim_inbox(slot, record, cursor)
-    record.advance(cursors, core.sharer)
 
 
 def trim_inbox(slot: Slot, record: SessionRecord, cursor: Cursor) -> None:

@@ -52,12 +52,13 @@ class RecordDrop(msgspec.Struct, frozen=True, array_like=True, tag=62):
 
 
 class CursorsPut(msgspec.Struct, frozen=True, array_like=True, tag=63):
-    """How far a session's client has been served; lazily."""
+    """How far the clients of some sessions have been served, all alike; lazily."""
 
     slot: int
     epoch: int
     seq: int
-    address: str
+    addresses: tuple[str, ...]
+    inbox: Cursor  # of each in its own
     cursors: tuple[tuple[str, Cursor], ...]
 
 

@@ -9,7 +9,7 @@ import msgspec
 
 from dht.ids import WireId
 
-WIRE_VERSION: Final = 1
+WIRE_VERSION: Final = 2
 """Raised when nodes of two releases could misunderstand each other."""
 MAGIC: Final = "cometring"
 NONCE_BYTES: Final = 32

@@ -20,7 +20,7 @@ from pubsub.errors import Code
 from pubsub.messages import Failed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     import msgspec
 
@@ -162,6 +162,12 @@ class Requests(ABC):
         if self._pubsub is not None:
             now = trio.current_time()
             self._act_pubsub(self._pubsub.consumed(address, generation, cursors, now))
+
+    def consumed_alike(self, readers: Iterable[tuple[str, int]], cursors: Cursors) -> None:
+        """As `consumed`, of sessions (address, generation) that all stand at the same `cursors`."""
+        if self._pubsub is not None:
+            now = trio.current_time()
+            self._act_pubsub(self._pubsub.consumed_alike(readers, cursors, now))
 
     def released(self, address: str, generation: int, cursors: Cursors) -> None:
         """Let go of the session, which moves to another edge; these are its final cursors."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -48,6 +48,24 @@ async def test_a_reader_of_a_group_is_told_of(edge: Edge) -> None:
     assert stand(client) == 0
     edge.sessions.hub.tell_consumed()
     assert stand(client) == 3
+
+
+async def test_readers_who_are_level_are_told_of_in_one_call(
+    edge: Edge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clients = [reader(edge)[0] for _ in range(5)]
+    calls: list[int] = []
+    tell = edge.cluster.consumed_alike
+
+    def count(readers: list[tuple[str, int]], cursors: Any) -> None:
+        calls.append(len(readers))
+        tell(readers, cursors)
+
+    monkeypatch.setattr(edge.cluster, "consumed_alike", count)
+    publish(edge, 3)
+    edge.sessions.hub.tell_consumed()
+    assert calls == [5]
+    assert [stand(client) for client in clients] == [3] * 5
 
 
 async def test_one_who_is_behind_is_told_of_as_far_as_it_was_served(edge: Edge) -> None:

@@ -11,7 +11,7 @@ import trio
 
 from node.cluster import peers as peers_module
 from node.cluster.frames import LENGTH_BYTES
-from node.cluster.greetings import MAGIC, Greeting, Introduction, Refusal
+from node.cluster.greetings import MAGIC, WIRE_VERSION, Greeting, Introduction, Refusal
 from node.cluster.messages import RelayCancel
 from node.errors import RemoteProtocolError
 from peers_rig import HOST, SECRET, Party, party, running, until
@@ -348,7 +348,7 @@ async def test_another_version_is_told_to_both_sides(monkeypatch: pytest.MonkeyP
             async for chunk in stream:
                 said += chunk
         refusal = msgspec.msgpack.decode(said[LENGTH_BYTES:], type=Refusal)
-        assert refusal == Refusal("version", 1)
+        assert refusal == Refusal("version", WIRE_VERSION)
         assert bert.stats.link_refused["version"] == 1
         assert "wire version 99" in str(logs)
         await stream.aclose()

@@ -141,7 +141,7 @@ class Openings:
             holders = core.holders(number)
             opening = _Opening(number, core.view_number, holders, since.get(number, now))
             self._openings[number] = opening
-            claim = self._sealing.seal(number, opening.view, holders)
+            claim = self._sealing.seal(number, opening.view, holders, now)
             if claim is None:  # sealed here for a view that has not come yet: another is home
                 del self._openings[number]
                 continue
@@ -203,10 +203,13 @@ class Openings:
     def _superseded(self, opening: _Opening) -> bool:
         """Whether this node was sealed for a later view meanwhile: then this reign never begins.
 
-        The later home was told what was here; the view that names it is on its way.
+        The later home was told what was here, and may have installed its own state
+        by now; the view that names it is on its way.
         """
         number = opening.number
-        if self._core.pledged(number) <= opening.view:
+        copy = self._core.copies.get(number)
+        held = 0 if copy is None else copy.epoch
+        if max(self._core.pledged(number), held) <= opening.view:
             return False
         del self._openings[number]
         if not self._sealing.wishes(number):

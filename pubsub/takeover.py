@@ -76,10 +76,10 @@ class Takeover:
             old_view = None
         elif old_view is not None and view.number <= old_view.number:
             return
-        self.sealing.leave_view(now)
+        self.sealing.past.leave(now)
         core.install(view, placement)
         if core.renewed:
-            self.sealing.note_struck(core.struck_after)
+            self.sealing.past.note_struck(core.struck_after)
         mine = placement.slots_of(core.me)
         kept: set[int] = set()
         for number in mine:

@@ -33,6 +33,7 @@ class Core:
         "copies",
         "feeds",
         "first",
+        "founded",
         "inboxes",
         "incarnation",
         "leased",
@@ -68,6 +69,7 @@ class Core:
         self.sharer = Sharer()
         self.alive: dict[NodeId, int] = {}  # the members' incarnations
         self.first = 0  # my incarnation when this process began
+        self.founded = 0  # the view that the ring began with, if this process was there
         self.incarnation = 0  # ... and in the last view that has listed me
         self.renewed = False  # the present view has let this process in again
         self.struck_after = 0  # ... which others had struck off after this view
@@ -96,6 +98,8 @@ class Core:
         self.renewed = mine is not None and self.incarnation not in {0, mine}
         if self.renewed:
             self.struck_after = self._listed_until
+        if self.view is None and self.me in {member.id for member in view.active}:
+            self.founded = view.number  # whoever comes to a ring is JOINING at first
         if mine is not None:
             self.first = self.first or mine
             self.incarnation, self._listed_until = mine, view.number
@@ -106,7 +110,7 @@ class Core:
     def leave_ring(self) -> None:
         """Views and incarnations of another ring are about to come."""
         self.view = self.placement = None
-        self.first = self.incarnation = 0
+        self.first = self.incarnation = self.founded = 0
 
     def holders(self, slot: int) -> Holders:
         """Who is to hold a slot in the present view, home first; raises NoMembers."""

@@ -320,9 +320,12 @@ class Edge:
         """I am home to these now: my copies are merged into the records, or become them."""
         for slot in slots:
             for copy in self._held.pop(slot.number, {}).values():
-                if self._registry.put(copy, slot, now, out) is None:
+                record = self._registry.put(copy, slot, now, out)
+                if record is None:
                     self._drop_inbox(copy.address)
                     out.append(SessionLost(copy.address))
+                elif record is copy:
+                    self._registry.commit(slot, record, None, now, out)
 
     def receive_reregister(
         self, sender: NodeId, message: Reregister, now: float, out: list[Effect]

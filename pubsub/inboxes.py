@@ -111,16 +111,23 @@ class Inboxes:
         self.push(topic, record, out)
 
     def begin(self, slot: Slot, record: SessionRecord, out: list[Effect]) -> None:
-        """A record that has come late: where its inbox may be lost, its edges are told of that.
+        """A record that has come late: where its inbox may be lost, its edges are told of that."""
+        topic = self.make_lost(slot, record)
+        if topic is not None:
+            self._core.topics[topic.name] = topic
+            self.push(topic, record, out)
 
-        The topic stays until one has consumed something, as in `Takeover`.
+    def make_lost(self, slot: Slot, record: SessionRecord) -> Topic | None:
+        """The topic of an inbox of which something unread may be lost; None if nothing is.
+
+        It has nothing but its place, which comes after a gap, and stays until an
+        edge has consumed something.
         """
-        if slot.lineage <= record.inbox.epoch:
-            return
+        if slot.lineage <= record.inbox.epoch or slot.topic(record.address) is not None:
+            return None
         topic = Topic(record.address, slot, self._core.new_log(slot.floor), slot.origin, record)
         slot.put_topic(topic)
-        self._core.topics[topic.name] = topic
-        self.push(topic, record, out)
+        return topic
 
     def drop(self, topic: Topic) -> None:
         """Everything in it was consumed, or the session is over."""

@@ -137,9 +137,15 @@ class Registry:
     def put(
         self, copy: SessionRecord, slot: Slot, now: float, out: list[Effect]
     ) -> SessionRecord | None:
-        """Merge an edge's copy into its record; None if another edge has the session."""
+        """Merge an edge's copy into its record; None if another edge has the session.
+
+        Nor has this one if the session is over: what this lineage has had, the
+        home would have still.
+        """
         record = slot.record(copy.address)
         if record is None:
+            if copy.inbox.epoch >= slot.lineage:
+                return None
             self.add(slot, copy, now)
             self.inboxes.begin(slot, copy, out)
             return copy

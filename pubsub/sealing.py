@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from dht.effects import Send
 from dht.errors import NoMembers
 from pubsub import pledges
+from pubsub.past_views import PastViews
 from pubsub.slot import Slot
 from pubsub.slot_messages import Claim, Installed, Retirable, Retire, Sealed
 
@@ -21,15 +22,11 @@ if TYPE_CHECKING:
 
     from dht.effects import Effect
     from dht.ids import NodeId
-    from dht.placement import Placement
-    from dht.view import View
     from pubsub.core import Core
     from pubsub.ids import MessageIds
     from pubsub.pulls import Pulls
-    from pubsub.slot_messages import Holders, Install, InstallGroup, Pledge, Seal
+    from pubsub.slot_messages import Holders, Install, InstallGroup, Seal
     from pubsub.transfer import Unpacker
-
-_VIEWS = 32  # past ones that are remembered
 
 
 class Sealing:
@@ -41,8 +38,7 @@ class Sealing:
         self._core = core
         self._ids = ids
         self._pulls = pulls
-        self._past: list[tuple[View, Placement, float]] = []  # and when it ended; oldest first
-        self._struck: list[int] = []  # the last views before this process was struck off
+        self.past = PastViews(core)
         self._wanted: dict[int, tuple[NodeId, int, InstallGroup]] = {}  # copies on their way here
         self._ask_at = inf
 
@@ -61,13 +57,13 @@ class Sealing:
             mine = [number for number in asked if number in core.slots]
             self.part([number for number in mine if core.slots[number].epoch < view], now, out)
             for number in asked:
-                claim = self.seal(number, view, holders)
+                claim = self.seal(number, view, holders, now)
                 if claim is not None:
                     claims.setdefault(claim, []).append(number)
         groups = tuple((claim, tuple(numbers)) for claim, numbers in claims.items())
         out.append(Send(sender, Sealed(view, groups)))
 
-    def seal(self, number: int, view: int, holders: Holders) -> Claim | None:
+    def seal(self, number: int, view: int, holders: Holders, now: float) -> Claim | None:
         """Pledge a slot to the reign that is to begin with `view`, and say what is here of it.
 
         None if it is pledged to a later one, or installed for it already.
@@ -81,40 +77,19 @@ class Sealing:
         if after is not before:
             core.pledges[number] = after
         told = tuple(pledge for pledge in before if pledge[0] < view)
-        since = self._known_since(view)
+        past = self.past
         if slot is None:
-            return Claim(0, 0, 0, (), told, self._seen(number, view), since, 0, core.first)
+            since, is_complete = past.known(view, now)
+            seen = past.seen(number, view)
+            return Claim(0, 0, 0, (), told, seen, since, 0, core.first, is_complete)
         slot.fenced = True
-        until = next((each for each in self._struck if each >= slot.epoch), 0)
-        seen = self._seen(number, view) if until else ()
+        until = past.struck_off_since(slot.epoch)
         state = (slot.epoch, slot.seq, slot.lineage, slot.holders)
-        return Claim(*state, told, seen, since, until, core.first)
-
-    def _known_since(self, view: int) -> int:
-        """The first of the views right before `view` that are all known here; `view` for none."""
-        core = self._core
-        numbers = [known.number for known, _, _ in self._past]
-        if core.view is not None:
-            numbers.append(core.view.number)
-        since = view
-        for number in reversed(numbers):
-            if number == since - 1:
-                since = number
-        return since
-
-    def _seen(self, number: int, view: int) -> tuple[Pledge, ...]:
-        """Who was to hold the slot in the views before `view` of late, oldest first."""
-        core = self._core
-        seen: list[Pledge] = []
-        latest = [] if core.view is None else [(core.view, core.placement, 0.0)]
-        for known, placement, _ in (*self._past, *latest):
-            if placement is None or known.number >= view or not known.active:
-                continue
-            alive = known.incarnations
-            holders = tuple([(node, alive[node]) for node in placement.holders(number)])
-            if not seen or seen[-1][1] != holders:
-                seen.append((known.number, holders))
-        return tuple(seen)
+        if not until and not told:  # nobody can have gone on without it
+            return Claim(*state, (), (), view, 0, core.first)
+        since, is_complete = past.known(view, now)
+        seen = past.seen(number, view)
+        return Claim(*state, told, seen, since, until, core.first, is_complete)
 
     # -- installing ---------------------------------------------------------------
 
@@ -318,21 +293,6 @@ class Sealing:
 
     # -- views and time -----------------------------------------------------------
 
-    def leave_view(self, now: float) -> None:
-        """The present view is about to be the last one.
-
-        It is remembered for as long as its holders may have to be waited for.
-        """
-        core = self._core
-        if core.view is not None and core.placement is not None:
-            self._past.append((core.view, core.placement, now))
-        since = now - core.limits.lossy_seconds
-        self._past = [past for past in self._past if past[2] >= since][-_VIEWS:]
-
-    def note_struck(self, last: int) -> None:
-        """Others had struck this process off after view `last`."""
-        self._struck = [*self._struck, last][-_VIEWS:]
-
     def install_view(self, now: float) -> None:
         """Fence what the new view has another home for; nobody else is listened to there."""
         core = self._core
@@ -355,8 +315,7 @@ class Sealing:
         self.drop_all()
         for number in list(self._wanted):
             self._forget_wish(number)
-        self._past.clear()
-        self._struck.clear()
+        self.past.clear()
 
     def next_deadline(self) -> float:
         return self._ask_at

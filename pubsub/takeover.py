@@ -15,7 +15,7 @@ from pubsub.messages import Append, Cursor
 from pubsub.openings import Openings
 from pubsub.pulls import Pulls
 from pubsub.sealing import Sealing
-from pubsub.slot import Topic, is_inbox
+from pubsub.slot import is_inbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pubsub.patterns_parts import PatternParts
     from pubsub.registry import Registry
     from pubsub.requests import HomeMessage, Requests
-    from pubsub.slot import Slot
+    from pubsub.slot import Slot, Topic
     from pubsub.transfer import Unpacker
     from pubsub.tree import Tree
 
@@ -76,10 +76,10 @@ class Takeover:
             old_view = None
         elif old_view is not None and view.number <= old_view.number:
             return
-        self.sealing.leave_view(now)
+        self.sealing.past.leave(now)
         core.install(view, placement)
         if core.renewed:
-            self.sealing.note_struck(core.struck_after)
+            self.sealing.past.note_struck(core.struck_after)
         mine = placement.slots_of(core.me)
         kept: set[int] = set()
         for number in mine:
@@ -204,10 +204,7 @@ class Takeover:
         slot.origin = Cursor(slot.epoch, slot.floor)
         for record in (slot.records or {}).values():
             self._registry.index(record, now)
-            if record.inbox.epoch < slot.lineage and slot.topic(record.address) is None:
-                # Something unread may be lost: its edge has to be told.
-                log = core.new_log(slot.floor)
-                slot.put_topic(Topic(record.address, slot, log, slot.origin, record))
+            self._registry.inboxes.make_lost(slot, record)  # its edge has to be told
         for topic in list((slot.topics or {}).values()):
             topic.record = slot.record(topic.name)
             topic.assigned = topic.last.offset

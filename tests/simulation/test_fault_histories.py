@@ -16,6 +16,7 @@ from pubsub.flow import Flow
 from pubsub.homes import Homes
 from pubsub.ids import MessageIds
 from pubsub.lanes import Lane, Lanes
+from pubsub.past_views import PastViews
 from pubsub.registry import Registry
 from pubsub.replicas import Replicas
 from pubsub.sealing import Sealing
@@ -41,6 +42,8 @@ KEPT = {
     42397: "an edge gets a session before it is let in again, and not what came meanwhile",
     60130: "paused twice at once, a process heard a link end after it began (no fault of the ring)",
     41504: "a home of before answers an edge that was told already that it has lost the session",
+    40507: "a home to be, behind with its view, begins an earlier reign than it holds a copy of",
+    40805: "those left came after a holder was struck off, and do not wait for it (as played then)",
     5026: "a gap is told to a node that has not got the session yet, and not again",
 }
 
@@ -116,21 +119,22 @@ def anybody(*args: Any) -> bool:
     return True
 
 
-def peek(self: Sealing, number: int, view: int, holders: Any) -> Claim:
+def peek(self: Sealing, number: int, view: int, holders: Any, now: float) -> Claim:
     """Tell what is here, and promise nothing."""
-    slot = self._core.copies.get(number)
+    core = self._core
+    slot = core.copies.get(number)
     if slot is None:
-        return Claim(0, 0, 0, (), (), self._seen(number, view))
-    return Claim(slot.epoch, slot.seq, slot.lineage, slot.holders, ())
+        return Claim(0, 0, 0, (), (), self.past.seen(number, view), first=core.first, complete=True)
+    return Claim(slot.epoch, slot.seq, slot.lineage, slot.holders, (), first=core.first)
 
 
-def pretend(self: Sealing, number: int, view: int, holders: Any) -> Claim | None:
+def pretend(self: Sealing, number: int, view: int, holders: Any, now: float) -> Claim | None:
     """A new process passes for the one that it replaces, and what it has for a copy."""
     core = self._core
     me = (core.me, core.incarnation)
     if number not in core.copies and core.first > 1 and me in holders:
         core.copies[number] = Slot(number, view - 1, 1, holders)
-    return seal(self, number, view, holders)
+    return seal(self, number, view, holders, now)
 
 
 seal = Sealing.seal
@@ -164,7 +168,7 @@ MUTANTS: dict[str, list[tuple[Any, str, Any]]] = {
     "no gap repair": [(Flow, "_repair", nothing)],
     "no dedupe": [(MessageIds, "known", nothing)],
     "an amnesiac counts as a copy": [(Sealing, "seal", pretend)],
-    "no promise is remembered": [(Sealing, "_seen", lambda *args: ())],
+    "no promise is remembered": [(PastViews, "seen", lambda *args: ())],
 }
 
 

@@ -149,16 +149,31 @@ class FaultSim(Simulation):
         return node
 
     def restart(self, node: SimNode) -> None:
-        """Another process with the same id and nothing in its memory."""
+        """Another process with the same id and nothing in its memory.
+
+        It is JOINING at first, unless nobody is there whom it could join.
+        """
+        others = [member for member in self.members.values() if member.id != node.id]
+        is_met = any(member.state is MemberState.ACTIVE for member in others)
         member = msgspec.structs.replace(
             node.member,
             incarnation=node.member.incarnation + 1,
-            state=MemberState.ACTIVE,
+            state=MemberState.JOINING if is_met else MemberState.ACTIVE,
         )
         self.isolated.discard(node.id)
         self.nodes[node.id] = self.make_node(member)
         self.members[node.id] = member
         self.change()
+        self.after(0.1, self._activate, self.nodes[node.id])
+
+    def _activate(self, node: SimNode) -> None:
+        """It wishes to be ACTIVE, once it knows that it is in."""
+        if not node.alive or not self.lists(node):
+            return
+        if not node.view:
+            self.after(0.05, self._activate, node)
+        elif self.members[node.id].state is MemberState.JOINING:
+            self.set_state(node, MemberState.ACTIVE)
 
     def pause(self, node: SimNode, seconds: float) -> None:
         """It does nothing for a while; if that is long, others give it up."""

@@ -504,6 +504,8 @@ class Simulation:
         node = self.new_node(index, room, MemberState.JOINING)
         self.change()
         self.run(0.1)
+        while node.alive and not node.view:  # it wishes to be ACTIVE once it knows that it is in
+            self.run(0.05)
         self.set_state(node, MemberState.ACTIVE)
         return node
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+import msgspec
 import pytest
 
+from dht.ids import slot_of
 from pubsub.effects import SessionLost
 from pubsub.errors import Code
 from pubsub.limits import Limits
@@ -21,7 +25,11 @@ from pubsub.messages import (
     SessionUpdate,
     Vacated,
 )
+from pubsub.records import SessionRecord
 from pubsub_rig import Node, Rig
+
+if TYPE_CHECKING:
+    from dht.effects import Effect
 
 
 def session(rig: Rig, *, local: bool) -> tuple[Node, Node, str]:
@@ -216,17 +224,55 @@ def put(address: str, edge: Node, generation: int, *cursors: tuple[str, Cursor])
     return SessionPut(Record(address, edge.id, generation, cursors), 77)
 
 
-def test_an_edges_copy_becomes_the_record_where_there_is_none() -> None:
-    rig = Rig()
+def begun_anew() -> Rig:
+    """A ring whose homes know nothing of the reigns before view 7."""
+    rig = Rig(0)
+    rig.view = msgspec.structs.replace(rig.view, number=6)
+    rig.nodes = [rig.add(index, 3) for index in range(3)]
+    rig.change()
+    return rig
+
+
+def test_an_edges_copy_becomes_the_record_where_that_may_be_lost() -> None:
+    rig = begun_anew()
     home, edge = rig.nodes[:2]
     address = rig.address(home)
     cursors = ((address, Cursor(1, 4)), ("/a", Cursor(1, 2)))
-    (done,) = home.says(edge.id, put(address, edge, 3, *cursors))
+    said = home.says(edge.id, put(address, edge, 3, *cursors))  # the gap, too
+    (done,) = (message for message in said if isinstance(message, SessionDone))
     assert done == SessionDone(77, Record(address, edge.id, 3, cursors))
     assert home.engine.record(address) == done.record
-    # Offsets go on from where the edge's client has read.
     edge.engine._parts.edge.adopt(home.id, done.record, rig.now, [], is_new=True)
-    assert rig.nodes[2].append(address, "m").cursor == Cursor(1, 5)
+    assert rig.nodes[2].append(address, "m").cursor == Cursor(7, 1)
+
+
+def test_an_edges_copy_does_not_bring_back_a_session_that_is_over() -> None:
+    """The home has lost nothing: if it has no record, it has closed the session."""
+    rig = Rig()
+    home, edge, address = session(rig, local=False)
+    record = home.engine.record(address)
+    assert record is not None
+    edge.close(address, 1)
+    assert home.says(edge.id, SessionPut(record, 77)) == [Failed(77, Code.MOVED)]
+    assert home.engine.record(address) is None
+
+
+def test_a_copy_that_a_home_finds_at_itself_is_on_its_copies_too() -> None:
+    """It is home and edge, and had to begin without the record."""
+    rig = begun_anew()
+    home = rig.nodes[0]
+    address = rig.address(home)
+    parts = home.engine._parts
+    record = SessionRecord.from_wire(Record(address, home.id, 3, ()), parts.core.sharer)
+    slot = parts.core.slots[slot_of(address)]
+    parts.edge._held[slot.number] = {address: record}
+    out: list[Effect] = []
+    parts.edge.slots_opened([slot], rig.now, out)
+    home.do(out)
+    rig.carry()
+    for holder in rig.holders(address):
+        copy = holder.engine._parts.core.copies[slot.number]
+        assert copy.record(address) is not None
 
 
 def test_an_edges_copy_is_merged_into_the_record() -> None:

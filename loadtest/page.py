@@ -12,7 +12,7 @@ from loadtest.report import number_text
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from loadtest.report import Figure, Report
+    from loadtest.report import Figure, Plot, Report
 
 _STYLE: Final = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 72em; padding: 0 1em;
@@ -42,6 +42,7 @@ def page_of(reports: list[Report]) -> str:
         _METHOD,
         "<h2>Budget</h2>",
         _budget(reports),
+        _beside(reports),
         *(_section(report) for report in reports),
     ]
     return "\n".join(parts) + "\n"
@@ -59,15 +60,28 @@ def _budget(reports: list[Report]) -> str:
     return _table(("scenario", *_HEADINGS), rows)
 
 
+def _beside(reports: list[Report]) -> str:
+    """Other servers' bars and ours, next to the budget; nothing if none were measured."""
+    bars = [plot for report in reports for plot in report.plots if plot.bars]
+    return f"<h2>Beside others</h2>{_drawn(bars)}" if bars else ""
+
+
+def _drawn(plots: list[Plot]) -> str:
+    return f"<div class=plots>{''.join(f'<div>{svg_of(plot)}</div>' for plot in plots)}</div>"
+
+
 def _section(report: Report) -> str:
-    settings = ", ".join(f"{name} {value}" for name, value in report.settings.items())
-    settings = settings or report.failure
-    plots = "".join(f"<div>{svg_of(plot)}</div>" for plot in report.plots)
+    told = [f"{name} {value}" for name, value in report.settings.items()]
+    if report.seconds:
+        told.append(f"{report.seconds:.0f} s in all")
+    settings = report.failure or ", ".join(told)
+    plots = _drawn([plot for plot in report.plots if not plot.bars])
     remarks = "".join(f"<p><small>{escape(remark)}</small>" for remark in report.remarks)
     return (
         f"<h2>{escape(report.scenario)}</h2><p class=settings>{escape(settings)}</p>"
         + _table(_HEADINGS, [_row(figure) for figure in report.figures])
-        + f"<div class=plots>{plots}</div>{remarks}"
+        + plots
+        + remarks
     )
 
 

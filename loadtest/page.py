@@ -22,7 +22,8 @@ table { border-collapse: collapse; margin: 1em 0 } th { text-align: left; font-w
 td, th { padding: .25em .8em .25em 0; border-bottom: 1px solid #eee; vertical-align: top }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
 .good { color: #1b7a3d } .near { color: #9a6a00 } .bad { color: #b3261e; font-weight: 600 }
-.plots { display: flex; flex-wrap: wrap; gap: 1em } .plots svg { max-width: 100%; height: auto }
+.plots { display: grid; grid-template-columns: repeat(auto-fill, minmax(30em, 1fr)); gap: 1em }
+.plots svg { width: 100%; height: auto }
 small, .settings { color: #666 }
 """
 _METHOD: Final = (
@@ -35,17 +36,24 @@ _HEADINGS: Final = ("figure", "median", "lowest", "highest", "load", "must", "ai
 
 def page_of(reports: list[Report]) -> str:
     """The whole page."""
-    told = ", ".join(f"{name} {value}" for name, value in machine().items())
     parts = [
         "<!doctype html><html lang=en><meta charset=utf-8><title>cometring bench</title>",
-        f"<style>{_STYLE}</style><h1>cometring bench</h1><p class=settings>{escape(told)}.",
+        f"<style>{_STYLE}</style><h1>cometring bench</h1><p class=settings>{escape(_here())}.",
         _METHOD,
-        "<h2>Budget</h2>",
         _budget(reports),
         _beside(reports),
         *(_section(report) for report in reports),
     ]
     return "\n".join(parts) + "\n"
+
+
+def _here() -> str:
+    """What the figures were measured on."""
+    told = machine()
+    return (
+        f"{told['processor']}, {told['cores']} cores, {told['memory_gib']} GiB, "
+        f"Linux {told['kernel']}, Python {told['python']}"
+    )
 
 
 def _budget(reports: list[Report]) -> str:
@@ -57,7 +65,7 @@ def _budget(reports: list[Report]) -> str:
                 f"{escape(report.failure)}<td class='n bad'>not measured</tr>"
             )
         rows += [_row(each, report.scenario) for each in report.figures if each.met is not None]
-    return _table(("scenario", *_HEADINGS), rows)
+    return f"<h2>Budget</h2>{_table(('scenario', *_HEADINGS), rows)}" if rows else ""
 
 
 def _beside(reports: list[Report]) -> str:

@@ -15,7 +15,7 @@ from http.client import HTTPException
 from time import monotonic, monotonic_ns, sleep
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from loadtest.floor import running_floors
+from loadtest.floor import C_FLOOR, running_floors
 from loadtest.peers.catalogue import BAKE_OFF, CHANNEL, PEERS
 from loadtest.peers.install import NotInstalled
 from loadtest.peers.running import running
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from loadtest.settings import Progress
 
 OURS: Final = "cometring"
-_FLOOR: Final = "C send() loop"
 _KB: Final = 1024
 _US: Final = 1e6
 _QUIET: Final = 1.0  # seconds for a server to finish what was begun
@@ -214,7 +213,7 @@ def _measure_floor(settings: Peers, transport: str, report: Report) -> None:
             used = floor.cpu().since(before).total
             if number >= 0:
                 each = used / settings.messages / settings.subscribers * _US
-                report.add(f"{transport}: {_FLOOR}: CPU a delivery", "µs", each)
+                report.add(f"{transport}: {C_FLOOR}: CPU a delivery", "µs", each)
 
 
 def _bake_off(settings: Peers, report: Report, progress: Progress) -> None:
@@ -275,7 +274,7 @@ def _rank(report: Report) -> None:
         if ours is None:
             continue
         ahead = {
-            name: value for name, value in plot.bars.items() if value < ours and name != _FLOOR
+            name: value for name, value in plot.bars.items() if value < ours and name != C_FLOOR
         }
         if ahead:
             told = ", ".join(

@@ -77,6 +77,7 @@ def _carry_out(
             def progress(text: str, place: str = place) -> None:
                 status.update(f"{place}{text} ({monotonic() - began:.0f} s)", spinner="dots")
 
+            started = monotonic()
             try:
                 report = run(progress)
             except (ServerError, SwarmError, RuntimeError, OSError) as error:
@@ -85,6 +86,7 @@ def _carry_out(
                 report = Report(name, {}, failure=str(error).partition("\n")[0])
             else:
                 show(console, report)
+            report.seconds = monotonic() - started
             reports.append(report)
             _write(json_file, page_file, reports)
     if len(runs) > 1:

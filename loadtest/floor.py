@@ -16,6 +16,7 @@ from loadtest.server import ServerError, free_ports
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+C_FLOOR: Final = "C send() loop"
 _SOURCE: Final = Path(__file__).with_name("floor.c")
 _STOP_SECONDS: Final = 5.0
 
@@ -75,7 +76,7 @@ def running_floors(frame_bytes: int, most: int = 2) -> Iterator[list[Floor]]:
         commands = {"Python send() loop": [sys.executable, "-m", "loadtest.floor_loop"]}
         program = compile_floor(Path(folder))
         if program is not None:
-            commands = {"C send() loop": [str(program)], **commands}
+            commands = {C_FLOOR: [str(program)], **commands}
         floors: list[Floor] = []
         try:
             for name, command in list(commands.items())[:most]:

@@ -12,7 +12,7 @@ from loadtest.report import number_text
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from loadtest.report import Figure, Report
+    from loadtest.report import Figure, Plot, Report
 
 _STYLE: Final = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 72em; padding: 0 1em;
@@ -22,7 +22,8 @@ table { border-collapse: collapse; margin: 1em 0 } th { text-align: left; font-w
 td, th { padding: .25em .8em .25em 0; border-bottom: 1px solid #eee; vertical-align: top }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
 .good { color: #1b7a3d } .near { color: #9a6a00 } .bad { color: #b3261e; font-weight: 600 }
-.plots { display: flex; flex-wrap: wrap; gap: 1em } .plots svg { max-width: 100%; height: auto }
+.plots { display: grid; grid-template-columns: repeat(auto-fill, minmax(30em, 1fr)); gap: 1em }
+.plots svg { width: 100%; height: auto }
 small, .settings { color: #666 }
 """
 _METHOD: Final = (
@@ -35,16 +36,24 @@ _HEADINGS: Final = ("figure", "median", "lowest", "highest", "load", "must", "ai
 
 def page_of(reports: list[Report]) -> str:
     """The whole page."""
-    told = ", ".join(f"{name} {value}" for name, value in machine().items())
     parts = [
         "<!doctype html><html lang=en><meta charset=utf-8><title>cometring bench</title>",
-        f"<style>{_STYLE}</style><h1>cometring bench</h1><p class=settings>{escape(told)}.",
+        f"<style>{_STYLE}</style><h1>cometring bench</h1><p class=settings>{escape(_here())}.",
         _METHOD,
-        "<h2>Budget</h2>",
         _budget(reports),
+        _beside(reports),
         *(_section(report) for report in reports),
     ]
     return "\n".join(parts) + "\n"
+
+
+def _here() -> str:
+    """What the figures were measured on."""
+    told = machine()
+    return (
+        f"{told['processor']}, {told['cores']} cores, {told['memory_gib']} GiB, "
+        f"Linux {told['kernel']}, Python {told['python']}"
+    )
 
 
 def _budget(reports: list[Report]) -> str:
@@ -56,18 +65,31 @@ def _budget(reports: list[Report]) -> str:
                 f"{escape(report.failure)}<td class='n bad'>not measured</tr>"
             )
         rows += [_row(each, report.scenario) for each in report.figures if each.met is not None]
-    return _table(("scenario", *_HEADINGS), rows)
+    return f"<h2>Budget</h2>{_table(('scenario', *_HEADINGS), rows)}" if rows else ""
+
+
+def _beside(reports: list[Report]) -> str:
+    """Other servers' bars and ours, next to the budget; nothing if none were measured."""
+    bars = [plot for report in reports for plot in report.plots if plot.bars]
+    return f"<h2>Beside others</h2>{_drawn(bars)}" if bars else ""
+
+
+def _drawn(plots: list[Plot]) -> str:
+    return f"<div class=plots>{''.join(f'<div>{svg_of(plot)}</div>' for plot in plots)}</div>"
 
 
 def _section(report: Report) -> str:
-    settings = ", ".join(f"{name} {value}" for name, value in report.settings.items())
-    settings = settings or report.failure
-    plots = "".join(f"<div>{svg_of(plot)}</div>" for plot in report.plots)
+    told = [f"{name} {value}" for name, value in report.settings.items()]
+    if report.seconds:
+        told.append(f"{report.seconds:.0f} s in all")
+    settings = report.failure or ", ".join(told)
+    plots = _drawn([plot for plot in report.plots if not plot.bars])
     remarks = "".join(f"<p><small>{escape(remark)}</small>" for remark in report.remarks)
     return (
         f"<h2>{escape(report.scenario)}</h2><p class=settings>{escape(settings)}</p>"
         + _table(_HEADINGS, [_row(figure) for figure in report.figures])
-        + f"<div class=plots>{plots}</div>{remarks}"
+        + plots
+        + remarks
     )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Any, Final
 
+from loadtest.floor import C_FLOOR
+
 if TYPE_CHECKING:
     from loadtest.report import Plot
 
@@ -13,6 +15,7 @@ _HEIGHT: Final = 3.6
 _BAR_HEIGHT: Final = 0.32
 _COLOURS: Final = ("#1b6ca8", "#d1495b", "#2e8b57", "#edae49", "#6a4c93", "#555555", "#00798c")
 _OURS: Final = "cometring"
+_PALE: Final = "#b5b5b5"  # of the floor, which is no server
 
 
 def svg_of(plot: Plot) -> str:
@@ -23,7 +26,7 @@ def svg_of(plot: Plot) -> str:
     from matplotlib.figure import Figure  # noqa: PLC0415
 
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "cometring", "font.size": 9}):
-        height = max(_HEIGHT, _BAR_HEIGHT * len(plot.bars) + 1.0)
+        height = _BAR_HEIGHT * len(plot.bars) + 1.0 if plot.bars else _HEIGHT
         figure = Figure(figsize=(_WIDTH, height), layout="constrained")
         axes = figure.add_subplot()
         if plot.bars:
@@ -60,8 +63,14 @@ def _draw_bars(axes: Any, plot: Plot) -> None:  # noqa: ANN401
     ordered = sorted(plot.bars.items(), key=lambda pair: pair[1], reverse=True)
     names = [name for name, _ in ordered]
     values = [value for _, value in ordered]
-    colours = [_COLOURS[1] if name.startswith(_OURS) else _COLOURS[0] for name in names]
+    colours = [_colour(name) for name in names]
     drawn = axes.barh(names, values, color=colours)
     axes.bar_label(drawn, fmt="%.3g", padding=3)
     axes.set_xlabel(plot.y)
     axes.margins(x=0.12)
+
+
+def _colour(name: str) -> str:
+    if name == C_FLOOR:
+        return _PALE
+    return _COLOURS[1] if name == _OURS else _COLOURS[0]

@@ -98,6 +98,7 @@ class Report(msgspec.Struct):
     remarks: list[str] = msgspec.field(default_factory=list)
     plots: list[Plot] = msgspec.field(default_factory=list)
     failure: str = ""  # why there are no figures
+    seconds: float = 0.0  # that the run took
 
     @property
     def met(self) -> bool:
@@ -223,6 +224,7 @@ def as_json(reports: list[Report]) -> bytes:
                 "settings": report.settings,
                 "met": report.met,
                 "failure": report.failure,
+                "seconds": round(report.seconds, 1),
                 "figures": [
                     {
                         "name": figure.name,

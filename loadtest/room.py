@@ -19,14 +19,24 @@ _TEXT: Final = "the quick brown fox"
 
 
 class Room:
-    """Publishes on the first of `nodes`; its cost is that of all of them."""
+    """Publishes on the first of `nodes`; its cost is that of all of them.
 
-    def __init__(self, nodes: Sequence[Node], swarm: Swarm, channel: str) -> None:
+    Or on all `publishers`, where these are no ring.
+    """
+
+    def __init__(
+        self,
+        nodes: Sequence[Node],
+        swarm: Swarm,
+        channel: str,
+        publishers: Sequence[Node] = (),
+    ) -> None:
         self.nodes = nodes
         self.swarm = swarm
         self.published = 0
         self._channel = channel
-        self._idle = 0.0
+        self._publishers = publishers or nodes[:1]
+        self.idle = 0.0  # cores, while nothing is published
 
     def publish(self, messages: int) -> None:
         """Publish one after the other, each when the last has reached everyone."""
@@ -34,25 +44,24 @@ class Room:
             self.published += 1
             self.swarm.expect(self.published)
             data = {"n": self.published, "sent_ns": monotonic_ns(), "text": _TEXT}
-            self.nodes[0].call("/api/publish", {"channel": self._channel, "data": data})
+            for node in self._publishers:
+                node.call("/api/publish", {"channel": self._channel, "data": data})
             self.swarm.wait_reached()
         sleep(_QUIET)
 
-    def _cpu(self) -> float:
+    def cpu(self) -> float:
+        """CPU seconds of all the nodes so far."""
         return sum(node.cpu().total for node in self.nodes)
 
     def rest(self, seconds: float) -> float:
         """CPU, in cores, of nodes and sessions that only wait; `cost` then leaves it out."""
-        before, began = self._cpu(), monotonic()
-        sleep(seconds)
-        self._idle = (self._cpu() - before) / (monotonic() - began)
-        return self._idle
+        return rest_together([self], seconds)[0]
 
     def cost(self, messages: int) -> float:
         """CPU of one delivery, over all nodes, in µs."""
-        before, began = self._cpu(), monotonic()
+        before, began = self.cpu(), monotonic()
         self.publish(messages)
-        used = self._cpu() - before - self._idle * (monotonic() - began)
+        used = self.cpu() - before - self.idle * (monotonic() - began)
         return used / (messages * self.swarm.clients) * _US
 
     def check(self) -> Latency:
@@ -68,3 +77,12 @@ class Room:
         latency = Latency()
         latency.add_encoded(counts.latency)
         return latency
+
+
+def rest_together(rooms: Sequence[Room], seconds: float) -> list[float]:
+    """`Room.rest` of several at once: their CPU is counted apart."""
+    before = [(room.cpu(), monotonic()) for room in rooms]
+    sleep(seconds)
+    for room, (used, began) in zip(rooms, before, strict=True):
+        room.idle = (room.cpu() - used) / (monotonic() - began)
+    return [room.idle for room in rooms]

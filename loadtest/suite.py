@@ -85,7 +85,7 @@ SCENARIOS: Final = (
         cluster,
         cluster.ClusterShape,
         cluster.ClusterShape(),
-        cluster.ClusterShape(subscribers=3_000, messages=10, rounds=3),
+        cluster.ClusterShape(subscribers=3_000, messages=20, rounds=3, rest=25.0),
     ),
     Scenario(
         "chat",
@@ -143,7 +143,7 @@ SCENARIOS: Final = (
         "peers",
         peers,
         peers.Peers,
-        peers.Peers(subscribers=5_000, messages=6, rounds=2),
+        peers.Peers(messages=6, rounds=2),
         peers.Peers(subscribers=2_000, messages=5, rounds=2, held=2_000),
     ),
 )

@@ -33,7 +33,6 @@ class Peer:
     publish_path: str = "/publish"
     wrap: Callable[[bytes], bytes] = bytes
     worker: bool = False  # its first child does the work
-    remark: str = ""
 
 
 def _node(script: str) -> Command:
@@ -116,8 +115,7 @@ PEERS: Final = (
     Peer(
         "CometD on Jetty",
         _java("CometdPeer"),
-        _bayeux("/cometd", "long-polling"),
-        remark="its WebSocket module asks for jars that Maven Central did not give here",
+        _bayeux("/cometd", "websocket", "long-polling"),
     ),
     Peer(
         "Centrifugo",

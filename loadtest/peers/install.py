@@ -21,7 +21,7 @@ NCHAN_MODULES: Final = (
     Path("/usr/lib/nginx/modules/ngx_nchan_module.so"),
     Path("/usr/share/nginx/modules/ngx_nchan_module.so"),
 )
-CENTRIFUGO: Final = "github.com/centrifugal/centrifugo/v6@latest"
+CENTRIFUGO: Final = "github.com/centrifugal/centrifugo/v6@v6.9.1"
 
 
 class NotInstalled(Exception):
@@ -123,7 +123,7 @@ def nchan() -> Path:
 
 def centrifugo() -> Path:
     """The program, built by `go install`."""
-    folder = cache_folder() / "go"
+    folder = cache_folder() / f"go-{CENTRIFUGO.partition('@')[2]}"
     built = folder / "centrifugo"
     if not built.exists():
         folder.mkdir(exist_ok=True)

@@ -20,12 +20,14 @@ if TYPE_CHECKING:
 _CHANNEL: Final = "/bench/room"
 _KB: Final = 1024
 _MB: Final = 2**20
-_REST: Final = 4.0  # seconds in which idle CPU is counted
+_REST: Final = 10.0  # seconds in which idle CPU is counted
+_PINGS: Final = 30.0  # seconds: every session has been pinged and has connected once more
 _QUIET: Final = 1.0
 _WARM_UP: Final = 200
 _SESSIONS_OF_CHANNELS: Final = 5_000
 _SUBSCRIBERS_OF_NODES: Final = 4_500
 _ROOMS_EACH: Final = 20
+_WITH_CHANNELS: Final = "Memory a session with its channels"
 _LINEAR: Final = 1.5  # times: what the largest may cost a unit, against the smallest
 
 
@@ -83,7 +85,7 @@ def _with_sessions(settings: Growth, sessions: int, report: Report) -> None:
         room = Room([node], swarm, _CHANNEL)
         _point(report, "Resident memory", "sessions", "MB", sessions, grown / _MB)
         _point(report, "Memory a session", "sessions", "KB", sessions, grown / sessions / _KB)
-        idle = room.rest(_REST) * 100
+        idle = room.rest(_PINGS) * 100
         _point(report, "CPU while idle", "sessions", "% of a core", sessions, idle)
         room.publish(2)
         for _ in range(settings.rounds):
@@ -105,7 +107,7 @@ def _with_channels(channels: int, report: Report) -> None:
         swarm.open(_order([node], sessions, rooms=channels, rooms_each=each))
         sleep(_QUIET)
         grown = (node.resident() - resident) / sessions / _KB
-        _point(report, "Memory a session with its channels", "channels", "KB", channels, grown)
+        _point(report, _WITH_CHANNELS, "channels", "KB", channels, grown)
         idle = Room([node], swarm, _CHANNEL).rest(_REST) * 100
         _point(report, "CPU while idle, by channels", "channels", "% of a core", channels, idle)
 
@@ -130,9 +132,27 @@ def _with_nodes(settings: Growth, report: Report, progress: Progress) -> None:
 def _judge(report: Report) -> None:
     """Say of what costs more a unit, the more there is, that it does."""
     for title in ("Memory a session", "CPU a delivery", "CPU a delivery, all nodes"):
-        points = report.draw(title, "", "").series.get("node", [])
-        if len(points) < 2:
-            continue
+        _judge_growth(report, title, _points(report, title))
+    idle = _points(report, "CPU while idle")
+    _judge_growth(report, "CPU a session while idle", [(at, cost / at) for at, cost in idle])
+    idle = [(at, cost) for at, cost in _points(report, "CPU of a node while idle") if at > 1]
+    _judge_growth(report, "CPU of a node while idle, among others", idle)
+    held = [(at, kb) for at, kb in _points(report, _WITH_CHANNELS) if at >= _ROOMS_EACH]
+    if len(held) > 1:
+        (few, least), (many, most) = held[0], held[-1]
+        each = (most - least) * _SESSIONS_OF_CHANNELS / (many - few)
+        report.remarks.append(
+            f"From {few:,.0f} to {many:,.0f} channels: {each:.2f} KB a channel, "
+            "with as many subscriptions."
+        )
+
+
+def _points(report: Report, title: str) -> list[tuple[float, float]]:
+    return report.draw(title, "", "").series.get("node", [])
+
+
+def _judge_growth(report: Report, what: str, points: list[tuple[float, float]]) -> None:
+    if len(points) > 1:
         growth = points[-1][1] / points[0][1]
         verdict = "no worse than linear" if growth <= _LINEAR else "worse than linear"
-        report.remarks.append(f"{title}: {growth:.2f} times from least to most: {verdict}.")
+        report.remarks.append(f"{what}: {growth:.2f} times from least to most: {verdict}.")

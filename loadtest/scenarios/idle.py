@@ -26,6 +26,8 @@ _RING: Final = 3
 _CHANNEL: Final = "/bench/room"
 _EVENTS: Final = f"/sse?channel={_CHANNEL}"
 _NEVER: Final = ("--keep-alive", "3600")
+_KEEP_ALIVE: Final = 25.0  # seconds between two of a stream, as a node has it by itself
+_US: Final = 1e6
 _TRANSPORTS: Final = ("long-polling", "websocket", "sse")
 
 
@@ -142,12 +144,20 @@ def _measure_silence(settings: Idle, report: Report, progress: Progress) -> None
             node.cpu().since(then).total / settings.seconds * 100
             for node, then in zip(nodes, before, strict=True)
         ]
+    kept_alive = most * settings.seconds / _KEEP_ALIVE
     plot = report.draw("CPU against silent streams", "streams", "% of a core")
     for (streams, options), share in zip(cases, used, strict=True):
         kept = " without keep-alives" if options else ""
         report.add(f"CPU with {streams:,} silent streams{kept}", "% of a core", share)
         if not options:
-            plot.series.setdefault("keep-alives each 25 s", []).append((streams, share))
+            plot.series.setdefault(f"keep-alives each {_KEEP_ALIVE:.0f} s", []).append(
+                (streams, share)
+            )
+    report.add(
+        "CPU of a keep-alive",
+        "µs",
+        (used[-2] - used[-1]) / 100 * settings.seconds / kept_alive * _US,
+    )
     report.add(
         f"CPU that {most:,} silent streams add, but for keep-alives",
         "% of a core",

@@ -11,10 +11,11 @@ from __future__ import annotations
 import json
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from time import monotonic_ns, sleep
+from http.client import HTTPException
+from time import monotonic, monotonic_ns, sleep
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from loadtest.floor import running_floors
+from loadtest.floor import C_FLOOR, running_floors
 from loadtest.peers.catalogue import BAKE_OFF, CHANNEL, PEERS
 from loadtest.peers.install import NotInstalled
 from loadtest.peers.running import running
@@ -32,14 +33,16 @@ if TYPE_CHECKING:
     from loadtest.settings import Progress
 
 OURS: Final = "cometring"
-_FLOOR: Final = "C send() loop"
 _KB: Final = 1024
 _US: Final = 1e6
 _QUIET: Final = 1.0  # seconds for a server to finish what was begun
 _HOLD: Final = 30.0  # seconds that a poll of the bake-off lasts
 _TOGETHER: Final = 3  # servers of the bake-off that are held at a time
 _TEXT: Final = "the quick brown fox"
+_SETTLED: Final = 0.1  # of a core: it is done with what was begun
+_SETTLE_SECONDS: Final = 20.0  # at most
 _TRANSPORTS: Final = ("websocket", "sse", "long-polling")
+_LOST: Final = (NotInstalled, ServerError, SwarmError, OSError, HTTPException)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +111,6 @@ def run(settings: Peers, progress: Progress) -> Report:
                 _try(settings, peer, transport, report)
         progress(f"peers: the floor, {transport}")
         _measure_floor(settings, transport, report)
-    report.remarks += [f"{peer.name}: {peer.remark}." for peer in PEERS if peer.remark]
     if settings.held:
         _bake_off(settings, report, progress)
     _rank(report)
@@ -119,13 +121,23 @@ def _try(settings: Peers, peer: Peer, transport: str, report: Report) -> None:
     try:
         with running(peer) as subject:
             _measure(settings, subject, peer.name, transport, peer.transports[transport], report)
-    except (NotInstalled, ServerError, SwarmError) as error:
+    except _LOST as error:
         remark = f"{peer.name} was not measured over {transport}: {error}"
         report.remarks.append(remark)
 
 
 def _order(subject: Subject, fields: dict[str, Any], count: int, seed: int) -> Open:
     return Open(host=HOST, port=subject.port, count=count, seed=seed, **fields)
+
+
+def _settle(subject: Subject) -> None:
+    """Wait until it has taken in all who came: some clients are ready before their server is."""
+    deadline = monotonic() + _SETTLE_SECONDS
+    used = 1.0
+    while used > _SETTLED * _QUIET and monotonic() < deadline:
+        before = subject.cpu()
+        sleep(_QUIET)
+        used = subject.cpu().since(before).total
 
 
 def _measure(
@@ -139,10 +151,10 @@ def _measure(
     count = settings.subscribers
     with swarm_for(settings.warm_up) as early, swarm_for(count) as swarm:
         early.open(_order(subject, fields, settings.warm_up, 1))
-        sleep(_QUIET)
+        _settle(subject)
         resident = subject.resident()
         swarm.open(_order(subject, fields, count, 1_000))
-        sleep(_QUIET)
+        _settle(subject)
         grown = (subject.resident() - resident) / count / _KB
         sent = 0
         for number in range(-1, settings.rounds):
@@ -201,7 +213,7 @@ def _measure_floor(settings: Peers, transport: str, report: Report) -> None:
             used = floor.cpu().since(before).total
             if number >= 0:
                 each = used / settings.messages / settings.subscribers * _US
-                report.add(f"{transport}: {_FLOOR}: CPU a delivery", "µs", each)
+                report.add(f"{transport}: {C_FLOOR}: CPU a delivery", "µs", each)
 
 
 def _bake_off(settings: Peers, report: Report, progress: Progress) -> None:
@@ -218,7 +230,7 @@ def _bake_off(settings: Peers, report: Report, progress: Progress) -> None:
 def _hold(settings: Peers, group: list[Peer | None], report: Report) -> None:
     """Side by side: their CPU is counted apart, and mostly they wait."""
     with ExitStack() as stack:
-        subjects: dict[str, tuple[Subject, int]] = {}
+        subjects: dict[str, tuple[Subject, int, Swarm]] = {}
         for peer in group:
             name = OURS if peer is None else peer.name
             fields = (
@@ -226,21 +238,26 @@ def _hold(settings: Peers, group: list[Peer | None], report: Report) -> None:
             )
             try:
                 subject = stack.enter_context(_ours() if peer is None else running(peer))
-            except (NotInstalled, ServerError) as error:
+                early = stack.enter_context(swarm_for(settings.warm_up))
+                early.open(_order(subject, fields, settings.warm_up, 1))
+                _settle(subject)
+                resident = subject.resident()
+                swarm = stack.enter_context(swarm_for(settings.held))
+                swarm.open(_order(subject, fields, settings.held, 1_000))
+            except _LOST as error:
                 report.remarks.append(f"{name} was not in the bake-off: {error}")
                 continue
-            early = stack.enter_context(swarm_for(settings.warm_up))
-            early.open(_order(subject, fields, settings.warm_up, 1))
-            sleep(_QUIET)
-            resident = subject.resident()
-            swarm = stack.enter_context(swarm_for(settings.held))
-            swarm.open(_order(subject, fields, settings.held, 1_000))
-            subjects[name] = subject, resident
-        sleep(_QUIET)
-        before = {name: subject.cpu() for name, (subject, _) in subjects.items()}
+            subjects[name] = subject, resident, swarm
+        for subject, *_ in subjects.values():
+            _settle(subject)
+        before = {name: subject.cpu() for name, (subject, *_) in subjects.items()}
         sleep(_HOLD)
-        for name, (subject, resident) in subjects.items():
+        for name, (subject, resident, swarm) in subjects.items():
             share = subject.cpu().since(before[name]).total / _HOLD * 100
+            faults = swarm.tell().faults
+            if faults:
+                report.remarks.append(f"{name} lost polls of the bake-off: {faults[0]}")
+                continue
             grown = (subject.resident() - resident) / settings.held / _KB
             report.add(f"bake-off: {name}: memory a held poll", "KB", grown)
             report.add(f"bake-off: {name}: CPU at polls of 30 s", "% of a core", share)
@@ -257,7 +274,7 @@ def _rank(report: Report) -> None:
         if ours is None:
             continue
         ahead = {
-            name: value for name, value in plot.bars.items() if value < ours and name != _FLOOR
+            name: value for name, value in plot.bars.items() if value < ours and name != C_FLOOR
         }
         if ahead:
             told = ", ".join(

@@ -22,6 +22,9 @@ from loadtest.swarm.orders import Open
 if TYPE_CHECKING:
     from loadtest.settings import Progress
 
+AIM: Final = 1_000_000  # clients
+MUST_SHARE: Final = 0.95  # of the polls that are due; an answer takes its time, too
+_POLL_SECONDS: Final = 30.0
 _CHANNEL: Final = "/bench/room"
 _KB: Final = 1024
 _GB: Final = 2**30
@@ -81,10 +84,17 @@ def run(settings: Plurk, progress: Progress) -> Report:
         if end.faults:
             raise RuntimeError(f"clients were lost: {end.faults[0]}")
         total = sum(node.resident() for node in nodes)
-        report.add("clients open and answering", "", swarm.clients, at_least=settings.clients)
-        report.add("polls answered", "/s", (end.cycles - start.cycles) / elapsed)
-        cores = sum(used) / elapsed
-        report.add("CPU of all nodes", "cores", cores, at_most=len(nodes))
+        report.add(
+            "clients open and answering", "", swarm.clients, at_least=settings.clients, aim=AIM
+        )
+        whole = settings.seconds >= _POLL_SECONDS  # else some are not due
+        report.add(
+            "polls answered",
+            "/s",
+            (end.cycles - start.cycles) / elapsed,
+            at_least=MUST_SHARE * settings.clients / _POLL_SECONDS if whole else None,
+        )
+        report.add("CPU of all nodes", "cores", sum(used) / elapsed)
         report.add("CPU of the busiest node", "cores", max(used) / elapsed)
         grown = (total - resident) / settings.clients / _KB
         report.add("memory a client, all nodes", "KB", grown)
@@ -102,6 +112,10 @@ def run(settings: Plurk, progress: Progress) -> Report:
             raise RuntimeError(
                 f"{settings.publishes} published, clients got {counts.fewest} to {counts.most}"
             )
+    report.remarks.append(
+        "A million clients would need some 55 processes on either side, of 20,000 descriptors "
+        "each: more than the memory and the two cores of such a machine have room for."
+    )
     report.remarks.append(
         "Plurk's own figures on Netty (2009): 100,000 connections, 25-33 KB each, "
         "a fifth of four cores."

@@ -35,9 +35,10 @@ def test_polls_on_several_nodes_all_hear_a_publish(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_ring_and_a_proxy_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster, "_REST", 0.5)
-    settings = cluster.ClusterShape(nodes=2, subscribers=60, messages=2, rounds=1)
-    assert len(cluster.run(settings, silent).find("added by the ring").rounds) == 1
+    settings = cluster.ClusterShape(nodes=2, subscribers=60, messages=2, rounds=1, rest=0.5)
+    report = cluster.run(settings, silent)
+    assert len(report.find("added by the ring").rounds) == 1
+    assert len(report.find("added by 2 nodes apart").rounds) == 1
     require_program("haproxy")
     monkeypatch.setattr(proxy, "_REST", 0.5)
     report = proxy.run(proxy.Proxy(nodes=2, clients=20, messages=2, rounds=1), silent)
@@ -47,6 +48,7 @@ def test_a_ring_and_a_proxy_are_compared(monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.nightly  # it starts nine nodes
 def test_growth_draws_its_points(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(growth, "_REST", 0.3)
+    monkeypatch.setattr(growth, "_PINGS", 0.3)
     monkeypatch.setattr(growth, "_WARM_UP", 10)
     monkeypatch.setattr(growth, "_SESSIONS_OF_CHANNELS", 50)
     monkeypatch.setattr(growth, "_SUBSCRIBERS_OF_NODES", 50)

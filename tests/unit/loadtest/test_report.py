@@ -49,6 +49,17 @@ def test_the_table_shows_median_spread_and_bound() -> None:
     assert "as it was" in text
 
 
+def test_the_page_has_the_peers_bars_next_to_the_budget() -> None:
+    peers = Report("peers", {}, seconds=61.0)
+    peers.draw("memory", "", "KB").bars = {"cometring": 1.0, "another": 20.0}
+    peers.draw("curve", "sessions", "KB").series = {"node": [(1.0, 2.0), (2.0, 3.0)]}
+    page = page_of([sample(), peers])
+    places = [page.index(text) for text in ("<h2>Budget", ">another<", "<h2>broadcast", ">curve<")]
+    assert places == sorted(places)
+    assert page.count(">another<") == 1
+    assert "61 s in all" in page
+
+
 def test_json_has_every_round(tmp_path: Path) -> None:
     path = tmp_path / "figures.json"
     report = sample()

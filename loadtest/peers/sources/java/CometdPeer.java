@@ -7,11 +7,15 @@ import java.text.ParseException;
 import org.cometd.bayeux.Promise;
 import org.cometd.bayeux.server.BayeuxServer;
 import org.cometd.common.JettyJSONContextClient;
+import org.cometd.server.http.JSONHttpTransport;
 import org.cometd.server.http.jakarta.CometDServlet;
+import org.cometd.server.websocket.jetty.JettyWebSocketTransport;
 import org.eclipse.jetty.ee10.servlet.ServletContextHandler;
 import org.eclipse.jetty.ee10.servlet.ServletHolder;
+import org.eclipse.jetty.server.Context;
 import org.eclipse.jetty.server.Server;
 import org.eclipse.jetty.server.ServerConnector;
+import org.eclipse.jetty.websocket.server.WebSocketUpgradeHandler;
 
 /** CometD's server in embedded Jetty, with its defaults but a timeout of 30 s: CometdPeer PORT. */
 public class CometdPeer {
@@ -25,14 +29,35 @@ public class CometdPeer {
         server.addConnector(connector);
         ServletContextHandler context = new ServletContextHandler("/", false, false);
         server.setHandler(context);
-        ServletHolder cometd = new ServletHolder(CometDServlet.class);
+        context.insertHandler(WebSocketUpgradeHandler.from(server, context));
+        ServletHolder cometd = new ServletHolder(new Both(context.getContext()));
         cometd.setInitParameter("timeout", "30000");
+        cometd.setInitParameter("cometdURLMapping", "/cometd/*");
+        cometd.setInitParameter("ws.idleTimeout", "600000");
+        cometd.setInitParameter(
+            "transports", JettyWebSocketTransport.class.getName() + "," + JSONHttpTransport.class.getName());
         cometd.setAsyncSupported(true);
         cometd.setInitOrder(1);
         context.addServlet(cometd, "/cometd/*");
         context.addServlet(new ServletHolder(new Publish()), "/publish");
         server.start();
         server.join();
+    }
+
+    /** CometD's servlet for polls, and its WebSocket transport for Jetty's own API, which looks for the context. */
+    static class Both extends CometDServlet {
+        private final transient Context context;
+
+        Both(Context context) {
+            this.context = context;
+        }
+
+        @Override
+        protected BayeuxServer newBayeuxServer() {
+            BayeuxServer bayeux = super.newBayeuxServer();
+            bayeux.setOption(Context.class.getName(), context);
+            return bayeux;
+        }
     }
 
     static class Publish extends HttpServlet {

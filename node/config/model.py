@@ -94,6 +94,7 @@ class Config(BaseModel):
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = (ANY,)  # pages that may come here
     keep_alive: Annotated[Seconds, Field(ge=1)] = 25.0  # between comments on a stream of events
     max_partial_bytes: Annotated[ByteSize, Field(ge=64 << 20)] = ByteSize(256 << 20)  # unfinished
+    max_log_bytes: Annotated[ByteSize, Field(ge=1 << 20)] = ByteSize(512 << 20)  # all logs here
     websocket_deflate: bool = False  # agree to permessage-deflate
     max_sessions: Annotated[int, Field(ge=1)] = 1_000_000
     shed_lag: Seconds = 1.0  # the loop's lag past which polls are put off; 0: never

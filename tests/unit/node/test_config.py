@@ -122,6 +122,7 @@ def test_it_is_frozen() -> None:
         ({"peer": "9100"}, "--peer and --ops are both 127.0.0.1:9100"),
         ({"peer": ":7400"}, "--advertise HOST"),
         ({"max_partial_bytes": "1MiB"}, "--max-partial-bytes: "),
+        ({"max_log_bytes": "1MB"}, "--max-log-bytes: "),
         ({"tls_cert": "c.pem"}, "--tls-cert and --tls-key go together"),
         ({"tls_key": "k.pem"}, "--tls-cert and --tls-key go together"),
     ],

@@ -74,6 +74,14 @@ async function fits(page) {
     }).map((one) => one.textContent),
   );
   assert.deepEqual(cut, [], "labels that are cut off");
+  const covered = await page.locator("#ring .label:not(.radial)").evaluateAll((all) => {
+    const boxes = all.map((one) => [one.textContent, one.getBoundingClientRect()]).filter(([, { width }]) => width);
+    const apart = (one, other) =>
+      one.right <= other.left || other.right <= one.left || one.bottom - 3 <= other.top || other.bottom - 3 <= one.top;
+    return boxes.flatMap(([text, box], at) =>
+      boxes.slice(0, at).filter(([, other]) => !apart(box, other)).map(([other]) => `${text} on ${other}`));
+  });
+  assert.deepEqual(covered, [], "labels that lie on others");
 }
 
 /** What the page holds while nothing flies: the least of some looks, as not all goes at once. */
@@ -171,6 +179,10 @@ const scenarios = {
       await look(page, "not a name");
       await shows(page, "#find-error", "Not found: name a channel");
       if (first) await audit(page, `${name}: nothing found`);
+      await look(page, "/chat/lobby"); // whose home and a replica are neighbours
+      await shows(page, "#detail-kind", "Channel");
+      assert.equal(await text(page, "#theatre-topic"), "/chat/lobby");
+      await fits(page);
       await look(page, given.address);
       await shows(page, "#detail-kind", "Session");
       await audit(page, `${name}: a session`);

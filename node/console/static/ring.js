@@ -54,6 +54,7 @@ export class Ring {
     this.#focusable(first?.id ?? "");
     if (had && this.members.has(had)) this.members.get(had).spot.focus();
     this.pick(this.picked);
+    this.#spread();
     set(this.svg, "viewBox", ring.members.length <= ROOMY ? "-8 34 656 572" : SMALL.matches ? "50 50 540 540" : "-40 -24 720 688");
     set(this.svg, "aria-label", `Members of the ring: ${ring.members.length}. Arrow keys go round.`);
   }
@@ -96,9 +97,10 @@ export class Ring {
       const [x, y] = point(turn, BAND + BREADTH / 2 + BAR + 10);
       const side = Math.sin(turn * 2 * Math.PI);
       label.setAttribute("x", x.toFixed(1));
+      label.dataset.y = (y + 4 - Math.cos(turn * 2 * Math.PI) * 6).toFixed(1);
       set(part, "x", x.toFixed(1));
       set(part, "dy", "1.15em");
-      label.setAttribute("y", (y + 4 - Math.cos(turn * 2 * Math.PI) * 6).toFixed(1));
+      label.setAttribute("y", label.dataset.y);
       label.setAttribute("text-anchor", Math.abs(side) < 0.3 ? "middle" : side > 0 ? "start" : "end");
     }
     return label;
@@ -162,6 +164,30 @@ export class Ring {
       spot.dataset.part = label.dataset.part = text;
       put(label.lastElementChild, text && label.classList.contains("radial") ? ` ${text}` : text);
       this.#name(id, entry);
+    }
+    this.#spread();
+  }
+
+  /** Let no label beside the ring lie on another: they give way to the top and to the bottom. */
+  #spread() {
+    const line = SMALL.matches ? 20 : 15;
+    for (const anchor of ["start", "end"]) {
+      const side = [...this.members.values()].map(({ label }) => label)
+        .filter((label) => label.dataset.y && label.getAttribute("text-anchor") === anchor)
+        .map((label) => ({ label, y: Number(label.dataset.y), height: line * (label.dataset.part ? 2 : 1) }))
+        .sort((one, other) => one.y - other.y);
+      const lower = side.filter(({ y }) => y >= CENTRE);
+      let free = lower[0]?.y ?? Infinity;
+      for (const each of side.filter(({ y }) => y < CENTRE).reverse()) {
+        free = Math.min(each.y, free - each.height);
+        set(each.label, "y", free.toFixed(1));
+      }
+      free = -Infinity;
+      for (const each of lower) {
+        const y = Math.max(each.y, free);
+        free = y + each.height;
+        set(each.label, "y", y.toFixed(1));
+      }
     }
   }
 

@@ -83,6 +83,7 @@ async def test_logs_have_the_room_that_the_settings_give_them() -> None:
         status = node.cluster.status().pubsub
         assert status is not None
         assert status.refused == len(refused) == 40 - 18
+        assert status.log_limit == 1 << 20
         assert status.log_bytes == 18 * 60_000  # the one that fills it, and no more
 
 

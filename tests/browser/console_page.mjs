@@ -67,6 +67,8 @@ async function audit(page, what) {
 async function fits(page) {
   const [inner, outer] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
   assert.ok(inner <= outer, `nothing sticks out to the side: ${inner} > ${outer}`);
+  const [tables, place] = await page.locator(".side").evaluate((side) => [side.scrollWidth, side.clientWidth]);
+  assert.ok(tables <= place, `the tables fit: ${tables} > ${place}`);
   const cut = await page.locator("#ring .label").evaluateAll((all) =>
     all.filter((one) => {
       const { left, right, width } = one.getBoundingClientRect();
@@ -123,6 +125,12 @@ const scenarios = {
     const again = await open(DESKTOP, { hash: new URL(link).hash });
     await shows(again, "#detail-title", await text(page, "#detail-title"));
     await fits(page);
+    for (const width of [1300, 1180, 1024, 360]) {
+      await page.setViewportSize({ width, height: 800 });
+      await fits(page);
+    }
+    assert.equal(await page.locator("#ring .mark[d]").count(), given.members, "drawn anew at once");
+    assert.equal(await page.locator('#ring .spot[data-part*="home"]').count(), 1);
   },
 
   async keyboard() {

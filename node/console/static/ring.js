@@ -25,14 +25,24 @@ export class Ring {
     svg.append(this.band, this.ways, this.labels, this.spots);
     this.members = new Map(); // id -> {member, turn, spot, form, bar, label, pieces, said}
     this.drawn = null;
+    this.told = null; // the last pulse
+    this.played = {}; // the parts that members have
     this.focused = "";
     this.picked = "";
-    SMALL.addEventListener("change", () => this.drawn && this.draw(this.drawn));
+    SMALL.addEventListener("change", () => this.#redraw());
     svg.addEventListener("keydown", (event) => this.#key(event));
     svg.addEventListener("click", (event) => {
       const spot = event.target.closest("[data-id]");
       if (spot) this.#pick(spot.dataset.id);
     });
+  }
+
+  /** The page has become small or large: all that was there is there again. */
+  #redraw() {
+    if (!this.drawn) return;
+    this.draw(this.drawn);
+    this.parts(this.played);
+    if (this.told) this.pulse(this.told);
   }
 
   turn(id) {
@@ -119,6 +129,7 @@ export class Ring {
 
   /** Show the figures of a second. */
   pulse(pulse) {
+    this.told = pulse;
     let most = 0;
     for (const each of Object.values(pulse.members)) most = Math.max(most, each?.sessions ?? 0);
     for (const [id, entry] of this.members) {
@@ -158,6 +169,7 @@ export class Ring {
 
   /** Mark members by the part that they play for what was found: {id: "home" | "replica" | "edge"}. */
   parts(parts) {
+    this.played = parts;
     for (const [id, entry] of this.members) {
       const { spot, label } = entry;
       const text = parts[id] ?? "";

@@ -73,7 +73,7 @@ ROUNDS ?= 100
 form-ring: $(VENV)/.dev
 	@COMETRING_ROUNDS=$(ROUNDS) $(BIN)/python -m pytest -s tests/cluster/test_seed_name.py
 
-# Break a ring on purpose, and see that the alarms work: about fifteen minutes. DRILL=kill does one step.
+# Break a ring on purpose, and see that the alarms work: about twenty minutes. DRILL=kill does one step.
 DRILL ?=
 drill: $(VENV)/.dev
 	@PYTHON=$(BIN)/python ops/drill $(DRILL)

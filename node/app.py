@@ -103,7 +103,7 @@ class Node:
         sight = Sight(self.cluster, self.stats, self.sessions.hub, self.sessions.get)
         self.console = Console(self.cluster, sight)
         self.reactor = Reactor(self.stats, self.sessions.hub.end_of_turn, config.max_partial_bytes)
-        origins = Origins(config.allowed_origins)
+        origins = Origins(config.allowed_origins, self.stats.refused)
         self.websockets = BayeuxWebSocket(
             self.protocol, self.sessions, self.relays, self.stats, origins
         )

@@ -247,6 +247,7 @@ def _pubsub(statistics: Statistics) -> Iterator[Metric]:
     yield _gauge("topics", "Topics whose home is here", statistics.topics)
     yield _gauge("feeds", "Channels read or forwarded here", statistics.feeds)
     yield _gauge("log_bytes", "Payload bytes in all logs", statistics.log_bytes)
+    yield _gauge("log_limit_bytes", "So many of them at most", statistics.log_limit)
     yield _gauge("tree_children", "Children in all multicast trees", statistics.tree_children)
     yield _gauge("tree_depth", "Longest way from a root to here, in links", statistics.tree_depth)
     yield _gauge("session_records", "Sessions whose home is here", statistics.records)

@@ -21,10 +21,10 @@ CGROUPS: Final = Path("/sys/fs/cgroup")
 def memory_limit(proc: Path = PROC, cgroups: Path = CGROUPS) -> int | None:
     """Bytes that this process may hold: the least of its control groups' limits and the machine's.
 
-    Knows the unified hierarchy (cgroup v2), which containers and systemd services
-    have; None where the system tells nothing.
+    Knows the unified hierarchy (cgroup v2) and the older one of memory alone (v1);
+    None where the system tells nothing.
     """
-    found = [limit for group in _groups(proc, cgroups) if (limit := _number(group / "memory.max"))]
+    found = [limit for file in _limits(proc, cgroups) if (limit := _number(file))]
     found += [
         int(line.split()[1]) * 1024
         for line in _text(proc / "meminfo").splitlines()
@@ -33,15 +33,21 @@ def memory_limit(proc: Path = PROC, cgroups: Path = CGROUPS) -> int | None:
     return min(found, default=None)
 
 
-def _groups(proc: Path, cgroups: Path) -> Iterator[Path]:
-    """The process's control group and those around it."""
+def _limits(proc: Path, cgroups: Path) -> Iterator[Path]:
+    """Files with the limits of the process's control group and of those around it."""
     for line in _text(proc / "self" / "cgroup").splitlines():
-        hierarchy, _, path = line.partition("::")
+        hierarchy, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
         if hierarchy == "0":
-            group = cgroups / path.lstrip("/")
-            while group.is_relative_to(cgroups):
-                yield group
-                group = group.parent
+            top, name = cgroups, "memory.max"
+        elif "memory" in controllers.split(","):
+            top, name = cgroups / "memory", "memory.limit_in_bytes"
+        else:
+            continue
+        group = top / path.lstrip("/")
+        while group.is_relative_to(top):
+            yield group / name
+            group = group.parent
 
 
 def _number(file: Path) -> int | None:

@@ -282,6 +282,7 @@ class Assembly:
             topics=len(core.topics),
             feeds=len(core.feeds),
             log_bytes=core.budget.used,
+            log_limit=core.limits.total_log_bytes,
             tree_children=sum(len(feed.children) for feed in feeds),
             tree_depth=max((feed.depth for feed in feeds), default=0),
             records=self.registry.records,

@@ -143,7 +143,7 @@ class Core:
         log.shrink(self.limits.log_entries >> 4, self.limits.log_bytes >> 4)
 
     def crowded(self) -> bool:
-        return self.budget.used > self.limits.total_log_bytes
+        return 2 * self.budget.used > self.limits.total_log_bytes
 
 
 def batches(entries: Sequence[Entry], size: int) -> Iterator[tuple[Entry, ...]]:

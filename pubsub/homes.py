@@ -171,7 +171,7 @@ class Homes:
         if core.crowded():
             if not self.forwarding.holds(topic):
                 self.shrink(topic.log)
-            return core.budget.used <= 2 * core.limits.total_log_bytes
+            return core.budget.used <= core.limits.total_log_bytes
         return True
 
     def _put(

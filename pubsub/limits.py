@@ -12,8 +12,8 @@ class Limits:
     # a topic's log: at least this much is kept for cursors to catch up
     log_entries: int = 10_000
     log_bytes: int = 1 << 20
-    # all logs of the node: past this each append shrinks its own log, past twice it is refused
-    total_log_bytes: int = 256 << 20
+    # all logs of the node: past half of it each append shrinks its own log, past it is refused
+    total_log_bytes: int = 512 << 20
 
     topics: int = 200_000
     feeds: int = 200_000

@@ -21,6 +21,8 @@ class Statistics:
     """Channels that this node reads or forwards."""
     log_bytes: int
     """Payload bytes in all logs."""
+    log_limit: int
+    """So many at most; from half of it on logs keep less."""
     tree_children: int
     tree_depth: int
     """The longest way, in tree links, from a root to one of this node's feeds."""

@@ -130,14 +130,20 @@ class Application:
             return Refusal(401, "unauthorized", "send Authorization: Bearer <api key>")
         return key
 
+    def _told(self, result: dict[str, Any] | Refusal) -> dict[str, Any]:
+        """What the application reads; a refusal is counted."""
+        if not isinstance(result, Refusal):
+            return result
+        self._stats.refused[result.code] += 1
+        return result.body()
+
     def _refuse(self, conn: HttpConnection, refusal: Refusal) -> None:
-        self._stats.refused[refusal.code] += 1
         headers: tuple[tuple[str, str], ...] = ()
         if refusal.status == HTTPStatus.UNAUTHORIZED:
             headers = (("WWW-Authenticate", "Bearer"),)
         elif refusal.status == HTTPStatus.METHOD_NOT_ALLOWED:
             headers = (("Allow", refusal.message.removeprefix("use ")),)
-        conn.respond(refusal.status, _encode(refusal.body()), headers=headers)
+        conn.respond(refusal.status, _encode(self._told(refusal)), headers=headers)
 
     # -- messages -------------------------------------------------------------------
 
@@ -168,7 +174,7 @@ class Application:
 
         def keep(index: int) -> Callable[[dict[str, Any] | Refusal], None]:
             def keep_one(result: dict[str, Any] | Refusal) -> None:
-                replies[index] = result.body() if isinstance(result, Refusal) else result
+                replies[index] = self._told(result)
                 arrived()
 
             return keep_one

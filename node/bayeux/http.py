@@ -96,7 +96,7 @@ class HttpTransports:
             self._event_sources.open(conn, head, address)
             return
         if not self._origins.allows_script(head):
-            conn.respond(403, error_body("forbidden", "pages of this origin may not talk to me"))
+            self._origins.refuse(conn)
             return
         fields = Fields(head.query)
         messages, body = fields.batch()

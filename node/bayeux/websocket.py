@@ -10,7 +10,6 @@ from node.bayeux.http import named_session
 from node.bayeux.messages import ClientMessage, decode_batch
 from node.bayeux.relay import admits_to
 from node.errors import RemoteProtocolError
-from node.http.responses import error_body
 from node.session import Session
 from node.websocket import CloseCode
 from pubsub.errors import Code
@@ -55,7 +54,7 @@ class BayeuxWebSocket:
             ws = conn.upgrade(head, self)
             ws.mark, ws.origin = mark_of(head), origin
         else:
-            conn.respond(403, error_body("forbidden", "pages of this origin may not talk to me"))
+            self._origins.refuse(conn)
 
     def handle_text(self, ws: WebSocketConnection, text: bytes) -> None:
         try:

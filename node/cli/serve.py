@@ -103,6 +103,10 @@ def serve(
         str | None,
         _option("max-partial-bytes", "Clients", "Unfinished requests, in all [256MiB]."),
     ] = None,
+    max_log_bytes: Annotated[
+        str | None,
+        _option("max-log-bytes", "Clients", "Payload in the logs of this node, in all [512MiB]."),
+    ] = None,
     websocket_deflate: Annotated[
         bool | None,
         _option("websocket-deflate/--no-websocket-deflate", "Clients", "Compress frames [no]."),

@@ -280,7 +280,8 @@ class Cluster(Requests):
         if not self._keeping.identity.kept and self.me in self.view:
             self._keeping.keep_id(self.me)  # a founder's is not dealt
         if self._pubsub is None:
-            limits = Limits(patterns=self._config.max_patterns)
+            config = self._config
+            limits = Limits(patterns=config.max_patterns, total_log_bytes=config.max_log_bytes)
             # Not before: now its id is final.
             leased = self._ring.holds_lease
             self._pubsub = PubSubEngine(self.me, limits, leased, self._copies_of)

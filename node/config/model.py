@@ -94,6 +94,7 @@ class Config(BaseModel):
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = (ANY,)  # pages that may come here
     keep_alive: Annotated[Seconds, Field(ge=1)] = 25.0  # between comments on a stream of events
     max_partial_bytes: Annotated[ByteSize, Field(ge=64 << 20)] = ByteSize(256 << 20)  # unfinished
+    max_log_bytes: Annotated[ByteSize, Field(ge=1 << 20)] = ByteSize(512 << 20)  # all logs here
     websocket_deflate: bool = False  # agree to permessage-deflate
     max_sessions: Annotated[int, Field(ge=1)] = 1_000_000
     shed_lag: Seconds = 1.0  # the loop's lag past which polls are put off; 0: never
@@ -268,9 +269,15 @@ class Config(BaseModel):
     def file_warnings(self) -> list[str]:
         """What is wrong with who may read the files that hold secrets, if anything."""
         warnings = []
-        for file in (self.cluster_secret_file, self.api_keys, self.token_secret_file):
+        for file, others in (
+            (self.cluster_secret_file, 0o077),
+            (self.api_key_file, 0o077),
+            (self.api_keys, 0o077),
+            (self.token_secret_file, 0o077),
+            (self.tls_key, 0o007),  # (systems have a group for these)
+        ):
             mode = stat.S_IMODE(file.stat().st_mode) if file is not None and file.exists() else 0
-            if mode & 0o077:
+            if mode & others:
                 warnings.append(f"{file} can be read by others (mode {mode:03o}): chmod 600 {file}")
         return warnings
 

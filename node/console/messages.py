@@ -38,24 +38,23 @@ class Publishes(msgspec.Struct, frozen=True, array_like=True):
     times: int
 
 
-class Figures(msgspec.Struct, frozen=True, array_like=True):
+class Pulse(msgspec.Struct, frozen=True):
     """One node in numbers. Rates are over the time since the look before; 0 at the first."""
 
-    look: int  # numbers the node's looks at itself: the same one may be told twice
     view: int
     ready: bool
     draining: bool
     leased: bool
     frozen: bool
     sessions: int
-    connections: tuple[tuple[str, int], ...]  # by transport
-    held_polls: int
+    connections: dict[str, int]  # by transport
+    polls: int  # held
     published: float  # messages a second
     delivered: float  # messages a second, to clients
     lag: float  # seconds, the worst of late
     cpu: float  # of one core
     memory: int  # bytes, resident
-    log_bytes: int
+    log: int  # bytes of payload
     topics: int
     feeds: int
     records: int  # sessions whose home it is
@@ -63,6 +62,12 @@ class Figures(msgspec.Struct, frozen=True, array_like=True):
     slots: int  # open ones that it is home to
     gaps: int  # told to readers, total
     lossy: int  # takeovers that lost something, total
+
+
+class Figures(Pulse, frozen=True, array_like=True):
+    """What a node tells of itself: its pulse, which pages are shown, and what they are made of."""
+
+    look: int  # numbers the node's looks at itself: the same one may be told twice
     suspected: tuple[NodeId, ...]
     busiest: tuple[Busy, ...]
     publishes: tuple[Publishes, ...]  # a sample

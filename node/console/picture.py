@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dht.ids import SLOTS
-from node.console.messages import MAX_CHANNELS, MAX_NAME, MAX_NAMES
+from node.console.messages import MAX_CHANNELS, MAX_NAME, MAX_NAMES, Pulse
 from node.ops_pages import MemberLine, member_line
 
 if TYPE_CHECKING:
@@ -47,32 +47,6 @@ class RingPicture(msgspec.Struct, frozen=True):
     flat: bool  # homes send to all readers' nodes themselves
     members: tuple[Member, ...]
     arcs: tuple[tuple[int, int], ...]  # (first slot, index of its home in `members`), ascending
-
-
-class Pulse(msgspec.Struct, frozen=True):
-    """One member's figures; a member that has not answered has none."""
-
-    view: int
-    ready: bool
-    draining: bool
-    leased: bool
-    frozen: bool
-    sessions: int
-    connections: dict[str, int]
-    polls: int
-    published: float
-    delivered: float
-    lag: float
-    cpu: float
-    memory: int
-    log: int
-    topics: int
-    feeds: int
-    records: int
-    children: int
-    slots: int
-    gaps: int
-    lossy: int
 
 
 class Channel(msgspec.Struct, frozen=True):
@@ -124,7 +98,7 @@ class PulsePicture(msgspec.Struct, frozen=True):
     suspected: dict[str, tuple[str, ...]]  # who, and by whom
     behind: tuple[str, ...]
     rtt: dict[str, float]  # of this node's links
-    members: dict[str, Pulse | None]
+    members: dict[str, Pulse | None]  # a member that has not answered has none
     channels: tuple[Channel, ...]
     publishes: tuple[Publish, ...]
     trees: tuple[Tree, ...]
@@ -202,31 +176,7 @@ def pulse_picture(
 
 def _pulse(answer: Survey | None) -> Pulse | None:
     figures = answer.figures if answer is not None else None
-    if figures is None:
-        return None
-    return Pulse(
-        view=figures.view,
-        ready=figures.ready,
-        draining=figures.draining,
-        leased=figures.leased,
-        frozen=figures.frozen,
-        sessions=figures.sessions,
-        connections=dict(figures.connections),
-        polls=figures.held_polls,
-        published=figures.published,
-        delivered=figures.delivered,
-        lag=figures.lag,
-        cpu=figures.cpu,
-        memory=figures.memory,
-        log=figures.log_bytes,
-        topics=figures.topics,
-        feeds=figures.feeds,
-        records=figures.records,
-        children=figures.children,
-        slots=figures.slots,
-        gaps=figures.gaps,
-        lossy=figures.lossy,
-    )
+    return msgspec.convert(figures, Pulse | None, from_attributes=True)
 
 
 def _suspected(

@@ -119,21 +119,20 @@ class Sight:
 
         self._looks += 1
         return Figures(
-            look=self._looks,
             view=ring.number if ring else 0,
             ready=status.ready,
             draining=status.draining,
             leased=ring is not None and ring.leased,
             frozen=ring is not None and ring.frozen,
             sessions=stats.sessions,
-            connections=tuple((name, held) for name, held in stats.connections.items() if held),
-            held_polls=stats.held_polls,
+            connections={name: held for name, held in stats.connections.items() if held},
+            polls=stats.held_polls,
             published=rate(totals.published, before.published),
             delivered=rate(totals.delivered, before.delivered),
             lag=round(stats.lag, 4),
             cpu=rate(totals.cpu, before.cpu),
             memory=resident(),
-            log_bytes=pubsub.log_bytes if pubsub else 0,
+            log=pubsub.log_bytes if pubsub else 0,
             topics=pubsub.topics if pubsub else 0,
             feeds=pubsub.feeds if pubsub else 0,
             records=pubsub.records if pubsub else 0,
@@ -141,6 +140,7 @@ class Sight:
             slots=pubsub.slots.get("home", 0) if pubsub else 0,
             gaps=stats.gaps_reported,
             lossy=pubsub.takeovers.get("lossy", 0) if pubsub else 0,
+            look=self._looks,
             suspected=ring.suspected[:MAX_CHILDREN] if ring else (),
             busiest=self._busiest(totals, before),
             publishes=tuple(

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from node.doctor.findings import Finding, Level
+from node.process_watch import CGROUPS, memory_limit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 PROC: Final = Path("/proc")
 RESERVED: Final = 256  # descriptors for links, listeners, files
 WANTED_DESCRIPTORS: Final = 65_536
-SESSION_BYTES: Final = 4_096  # what an open session is given, with replicas: twice the measured
+SESSION_BYTES: Final = 4_096  # 1 KB was measured, and up to 3 KB of the kernel for its socket
 _KERNEL: Final = (
     ("net/core/somaxconn", 4_096, "connections that may wait to be accepted"),
     ("net/ipv4/tcp_max_syn_backlog", 4_096, "handshakes that may be under way"),
@@ -31,12 +32,13 @@ _TIME_ERROR: Final = 5  # adjtimex(2): the clock is not synchronised
 _TIMEX_BYTES: Final = 208  # of struct timex, with room
 
 
-def check_host(config: Config, proc: Path = PROC) -> Iterator[Finding]:
-    """Everything about the machine. `proc`: where /proc is."""
+def check_host(config: Config, proc: Path = PROC, cgroups: Path = CGROUPS) -> Iterator[Finding]:
+    """Everything about the machine. `proc`, `cgroups`: where /proc and /sys/fs/cgroup are."""
     yield _descriptors(config)
     yield from _kernel(proc)
     yield from _ports_of_proxies(proc)
     yield from _memory(config, proc)
+    yield from _logs(config, memory_limit(proc, cgroups))
     yield _clock()
     yield _cores(config)
 
@@ -113,6 +115,19 @@ def _memory(config: Config, proc: Path) -> Iterator[Finding]:
         yield Finding(Level.WARN, "memory", found, advice)
     else:
         yield Finding(Level.OK, "memory", found)
+
+
+def _logs(config: Config, limit: int | None) -> Iterator[Finding]:
+    if limit is None:
+        return
+    most = config.max_log_bytes * config.workers
+    found = f"up to {most >> 20:,} MiB of the {limit >> 20:,} MiB that the machine or group allows"
+    if most > limit // 2:
+        room = (limit // 3 // config.workers) >> 20
+        advice = f"set --max-log-bytes to {max(room, 1)}MiB or less, or allow more memory"
+        yield Finding(Level.WARN, "logs", found, advice)
+    else:
+        yield Finding(Level.OK, "logs", found)
 
 
 def _clock() -> Finding:

@@ -11,6 +11,7 @@ a session is named by a secret that the page does not know.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
@@ -38,8 +39,9 @@ _NAMES: Final = re.compile(r"[A-Za-z0-9_, \-]{1,512}")
 class Origins:
     """The rule for one listener."""
 
-    def __init__(self, allowed: Sequence[str]) -> None:
-        """`allowed`: as `check_origin` gives them."""
+    def __init__(self, allowed: Sequence[str], refused: Counter[str] | None = None) -> None:
+        """`allowed`: as `check_origin` gives them. `refused`: where refusals are counted."""
+        self._refused = Counter() if refused is None else refused
         self._any = ANY in allowed
         self._exact = frozenset(origin for origin in allowed if "*" not in origin)
         self._domains = tuple(
@@ -73,11 +75,16 @@ class Origins:
         if not head.foreign:
             return True
         if not self.allows(head):
-            conn.respond(403, error_body("forbidden", "pages of this origin may not talk to me"))
+            self.refuse(conn)
             return False
         if head.origin:
             conn.add_headers(_cors_lines(head.origin))
         return True
+
+    def refuse(self, conn: HttpConnection) -> None:
+        """Answer 403."""
+        self._refused["origin"] += 1
+        conn.respond(403, error_body("forbidden", "pages of this origin may not talk to me"))
 
     def lines(self, head: Head) -> bytes:
         """The header lines with which the page that asks may read an answer; none if it may not."""

@@ -119,9 +119,13 @@ class EventReaders:
             told = error_body("bad_request", "use GET")
             conn.respond(405, told, headers=(("Allow", METHODS),))
         else:
-            fields = Fields(head.query)
-            token = _token(fields, head)
-            channels = _channels(fields, self._sessions.rules, self._granted(token))
+            try:
+                fields = Fields(head.query)
+                token = _token(fields, head)
+                channels = _channels(fields, self._sessions.rules, self._granted(token))
+            except RemoteProtocolError as error:
+                self._stats.refused[str(error.status)] += 1
+                raise
             position = parse_id(head.last_event_id, len(channels))
             if not position.session:
                 position = Position(fields.get("session"), position.cursors)
@@ -187,8 +191,8 @@ class EventReaders:
         else:
             self._join(opening, result)
 
-    @staticmethod
-    def _refuse(opening: Opening, body: bytes = _UNAVAILABLE, status: int = 503) -> None:
+    def _refuse(self, opening: Opening, body: bytes = _UNAVAILABLE, status: int = 503) -> None:
+        self._stats.refused[str(status)] += 1
         conn = opening.visit.conn
         conn.owner = None
         conn.respond(status, body)

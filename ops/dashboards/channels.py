@@ -57,7 +57,7 @@ GLANCE = Row(
         ),
         stat(
             "Refused for want of room",
-            "Publishes refused within an hour because a slot's logs hold all they may.",
+            "Publishes refused within an hour because a node's logs hold all they may.",
             f"sum(increase(cometring_appends_refused_total{{{CLUSTER}}}[1h]))",
             steps=above(red=1),
             width=4,

@@ -84,6 +84,7 @@ LOOP = Row(
             Query(f"cometring_shed_interval_seconds{{{ONE}}}", "pause {{instance}}"),
             Query(f"cometring_event_wait_seconds{{{ONE}}}", "wait {{instance}}"),
             unit="s",
+            steps=above(yellow=0.1, red=1),
         ),
         lines(
             "CPU",
@@ -171,8 +172,10 @@ MEMORY = Row(
         ),
         lines(
             "Logs",
-            "Payload bytes in all logs that this node keeps.",
+            "Payload bytes in all logs that this node keeps. From half of the limit on they keep less,"
+            " at the limit publishes are refused.",
             Query(f"cometring_log_bytes{{{ONE}}}", BY),
+            Query(f"min(cometring_log_limit_bytes{{{ONE}}})", "least limit"),
             unit="bytes",
         ),
         lines(

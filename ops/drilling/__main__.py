@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from ops.drilling import compose
-from ops.drilling.network import is_isolated, isolate
+from ops.drilling.network import isolate
 from ops.drilling.prometheus import DrillFailed
 from ops.drilling.ring import Ring
 from ops.drilling.steps import STEPS
@@ -67,7 +67,7 @@ def main(arguments: Sequence[str]) -> int:
         with tempfile.TemporaryDirectory(prefix="drill-") as folder:
             own = asked.folder or Path(folder)
             own.mkdir(parents=True, exist_ok=True)
-            usable = [step for step in chosen if is_isolated() or step.name != "partition"]
+            usable = [step for step in chosen if step.possible()]
             return perform(Ring(own.resolve(), asked.port, asked.nodes), usable, chosen)
     except DrillFailed as failure:
         print(f"ops/drill: {failure}", file=sys.stderr)

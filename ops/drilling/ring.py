@@ -23,12 +23,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from node.cluster.state import Identity, save_identity
 from ops.drilling.network import HERE, THERE, OtherSide, is_isolated
 from ops.drilling.prometheus import DrillFailed, Prometheus, wait_for
 
 OPS: Final = Path(__file__).parents[1]
 HOST: Final = "127.0.0.1"
 KEY: Final = "drill-key-for-this-run-only"
+MAIN: Final = "main"
 LATE: Final = "/drill/late"
 SETTINGS: Final = f"""
 shed_lag = 0.25  # a stutter that the ring still bears is to be enough
@@ -56,6 +58,7 @@ class Node:
     log: Path
     descriptors: int | None = None
     prefix: tuple[str, ...] = ()  # words before its own, to run it elsewhere
+    cluster: str = MAIN  # its ring's name, as Prometheus is told
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     @property
@@ -165,6 +168,28 @@ class Ring:  # and, as far as steps need it, `ops.drilling.compose.ComposeRing`
             name, [*words, *extra], host, client, peer, ops, environ, log, descriptors, prefix
         )
 
+    def plan_lopsided(self, *extra: str) -> list[Node]:
+        """Seven nodes of a ring apart, of which the first is home to half of all slots.
+
+        Their ids are not dealt: each has one in its state directory, as if from an earlier
+        life, and that of the first is alone in its half of the key space. `extra` is for
+        that one.
+        """
+        host = self._hosts[-1]
+        hosts = [f"{host}:{self.base + 50 + i}" for i in range(7)]
+        made = []
+        for index in range(7):
+            seeds = ",".join(host for other, host in enumerate(hosts) if other != index)
+            words = ["--join", seeds, "--expect", "7", *(extra if index == 0 else ())]
+            node = self.plan(f"lopsided-{index}", 20 + index, *words, secret="y" * 32)
+            node.cluster = "lopsided"
+            state = self.folder / node.name
+            state.mkdir()
+            first = 0x80 if index == 0 else index << 4
+            save_identity(state, Identity(bytes([first]) + secrets.token_bytes(19), 1, kept=True))
+            made.append(node)
+        return made
+
     def start(self) -> None:
         """Everything, and wait until the ring has formed and is scraped."""
         for node in self.nodes:
@@ -177,8 +202,10 @@ class Ring:  # and, as far as steps need it, `ops.drilling.compose.ComposeRing`
 
     def tell_targets(self) -> None:
         """Have Prometheus scrape the nodes and the others, alive or not."""
-        targets = [f"{node.host}:{node.ops}" for node in (*self.nodes, *self.others)]
-        found = [{"targets": targets, "labels": {"cluster": "main"}}]
+        found = [
+            {"targets": [f"{node.host}:{node.ops}"], "labels": {"cluster": node.cluster}}
+            for node in (*self.nodes, *self.others)
+        ]
         (self.folder / "nodes.json").write_text(json.dumps(found))
 
     def write_prometheus(self) -> Path:
@@ -191,7 +218,10 @@ class Ring:  # and, as far as steps need it, `ops.drilling.compose.ComposeRing`
             ),
             config.replace("dns_sd_configs", "file_sd_configs"),
         )
-        if changed != 2:
+        config, named = re.subn(  # the files say which ring a node is of
+            r"\{(target_label: cluster, )", r'{source_labels: [cluster], regex: "", \1', config
+        )
+        if (changed, named) != (2, 2):
             raise DrillFailed("prometheus.yml has changed: the drill does not know its way in it")
         config = config.replace("rules/*.yml", f"{OPS}/prometheus/rules/*.yml")
         config = config.replace("localhost:9090", f"{HOST}:{self.base + 90}")
@@ -202,7 +232,7 @@ class Ring:  # and, as far as steps need it, `ops.drilling.compose.ComposeRing`
     def _start_prometheus(self) -> None:
         config = self.write_prometheus()
         self.tell_targets()
-        found = [{"targets": [f"{HOST}:{self.base + 92}"], "labels": {"cluster": "main"}}]
+        found = [{"targets": [f"{HOST}:{self.base + 92}"], "labels": {"cluster": MAIN}}]
         (self.folder / "balancers.json").write_text(json.dumps(found))
         self._help(
             "prometheus",

@@ -8,9 +8,10 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from ops.drilling.confine import can_confine
 from ops.drilling.load import CHANNELS, Publisher, Readers, copies, hold_open, speak_tls
-from ops.drilling.network import cut_in_two
-from ops.drilling.overload import clients, stutter
+from ops.drilling.network import cut_in_two, is_isolated
+from ops.drilling.overload import clients, crowded, memory, stutter
 from ops.drilling.prometheus import DrillFailed, wait_for
 from ops.drilling.watching import LASTING, expect, intact, seen, settle
 
@@ -26,13 +27,14 @@ SOME: Final = 8.0  # seconds of traffic, so that there is something to lose
 
 @dataclass(frozen=True)
 class Step:
-    """`look`: what dashboards show meanwhile. `alerts`: what must fire."""
+    """`look`: what dashboards show meanwhile. `alerts`: what must fire. `possible`: here."""
 
     name: str
     does: str
     look: str
     alerts: frozenset[str]
     run: Callable[[Ring, Callable[[str], None]], None]
+    possible: Callable[[], bool] = lambda: True
 
 
 def _healthy(ring: Ring, say: Callable[[str], None]) -> None:
@@ -204,8 +206,16 @@ def _certificate(folder: Path) -> Path:
     return file
 
 
-def _step(name: str, does: str, look: str, alerts: str, run: Callable[..., None]) -> Step:
-    return Step(name, does, look, frozenset(f"Cometring{each}" for each in alerts.split()), run)
+def _step(
+    name: str,
+    does: str,
+    look: str,
+    alerts: str,
+    run: Callable[..., None],
+    possible: Callable[[], bool] = lambda: True,
+) -> Step:
+    names = frozenset(f"Cometring{each}" for each in alerts.split())
+    return Step(name, does, look, names, run, possible)
 
 
 STEPS: Final = (
@@ -225,6 +235,7 @@ STEPS: Final = (
         "Ring health: two lines of view numbers, Decides? FROZEN, the minority without a lease;"
         " Link matrix: empty fields.",
         "RingFrozen ViewSplit LeaseLost MemberSuspected PublishesRefused ReplicaLag", _partition,
+        is_isolated,
     ),
     _step(
         "strangers", "start nodes that do not belong or lack something",
@@ -241,6 +252,17 @@ STEPS: Final = (
         "clients", "clients that do not read, and a channel that comes late",
         "Channels: slow consumers; Traffic: delivery latency.",
         "SlowConsumers DeliverySlow", clients,
+    ),
+    _step(
+        "memory", "leave one node little memory, and fill it",
+        "Node: Memory.",
+        "Memory", memory, can_confine,
+    ),
+    _step(
+        "crowded", "start a ring in which one node has half of everything, and little room",
+        "Ring health, of the cluster lopsided: Share of slots, Balance; Channels: Refused for want"
+        " of room.",
+        "SharesUneven AppendsRefused", crowded,
     ),
     _step(
         "rolling", "restart all nodes in turn, politely",

@@ -67,6 +67,8 @@ async function audit(page, what) {
 async function fits(page) {
   const [inner, outer] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
   assert.ok(inner <= outer, `nothing sticks out to the side: ${inner} > ${outer}`);
+  const [tables, place] = await page.locator(".side").evaluate((side) => [side.scrollWidth, side.clientWidth]);
+  assert.ok(tables <= place, `the tables fit: ${tables} > ${place}`);
   const cut = await page.locator("#ring .label").evaluateAll((all) =>
     all.filter((one) => {
       const { left, right, width } = one.getBoundingClientRect();
@@ -74,6 +76,14 @@ async function fits(page) {
     }).map((one) => one.textContent),
   );
   assert.deepEqual(cut, [], "labels that are cut off");
+  const covered = await page.locator("#ring .label:not(.radial)").evaluateAll((all) => {
+    const boxes = all.map((one) => [one.textContent, one.getBoundingClientRect()]).filter(([, { width }]) => width);
+    const apart = (one, other) =>
+      one.right <= other.left || other.right <= one.left || one.bottom - 3 <= other.top || other.bottom - 3 <= one.top;
+    return boxes.flatMap(([text, box], at) =>
+      boxes.slice(0, at).filter(([, other]) => !apart(box, other)).map(([other]) => `${text} on ${other}`));
+  });
+  assert.deepEqual(covered, [], "labels that lie on others");
 }
 
 /** What the page holds while nothing flies: the least of some looks, as not all goes at once. */
@@ -115,6 +125,12 @@ const scenarios = {
     const again = await open(DESKTOP, { hash: new URL(link).hash });
     await shows(again, "#detail-title", await text(page, "#detail-title"));
     await fits(page);
+    for (const width of [1300, 1180, 1024, 360]) {
+      await page.setViewportSize({ width, height: 800 });
+      await fits(page);
+    }
+    assert.equal(await page.locator("#ring .mark[d]").count(), given.members, "drawn anew at once");
+    assert.equal(await page.locator('#ring .spot[data-part*="home"]').count(), 1);
   },
 
   async keyboard() {
@@ -171,6 +187,10 @@ const scenarios = {
       await look(page, "not a name");
       await shows(page, "#find-error", "Not found: name a channel");
       if (first) await audit(page, `${name}: nothing found`);
+      await look(page, "/chat/lobby"); // whose home and a replica are neighbours
+      await shows(page, "#detail-kind", "Channel");
+      assert.equal(await text(page, "#theatre-topic"), "/chat/lobby");
+      await fits(page);
       await look(page, given.address);
       await shows(page, "#detail-kind", "Session");
       await audit(page, `${name}: a session`);

@@ -42,7 +42,7 @@ class FrontDoor(Edge):
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self.served: Served
-        self.origins = Origins(self.config.allowed_origins)
+        self.origins = Origins(self.config.allowed_origins, self.stats.refused)
         self.relays = Relays(self.cluster, self.sessions, self.protocol, self.stats)  # type: ignore[arg-type]
         self.router = Router(
             self.cluster,  # type: ignore[arg-type]

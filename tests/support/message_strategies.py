@@ -34,6 +34,8 @@ def of(kind: Any) -> st.SearchStrategy[Any]:
         return st.binary(min_size=lengths[0].min_length or 0, max_size=lengths[0].max_length)
     if origin in {typing.Union, types.UnionType}:
         return st.one_of([of(each) for each in args])
+    if origin is dict:
+        return st.dictionaries(*map(of, args), max_size=2)
     if origin is tuple:
         if args[-1] is Ellipsis:
             return st.lists(of(args[0]), max_size=2).map(tuple)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from node.config.model import Config
+
 ROOT = Path(__file__).parents[2]
 NAMED = re.compile(r"`(tests/[\w/]+\.py)?::(\w+)`")
 
@@ -51,3 +53,17 @@ def test_no_rule_is_left_out() -> None:
     assert rules >= {"ack", "timesync", "timestamp", "activity", "binary", "reload", "extensions"}
     codes = {row[0] for row in rows_of("Errors in use")}
     assert codes == {"400", "401", "402", "403", "404", "405", "413", "429", "503"}
+
+
+HANDED_DOWN = {"cluster_secret", "reuse_port"}
+"""Told in the row of `cluster_secret_file`, and given to our own workers alone."""
+
+
+def test_every_setting_is_in_the_reference_and_no_other() -> None:
+    text = (ROOT / "docs" / "reference.md").read_text()
+    found = re.search(r"^## Settings of `serve`\n(.*?)^## ", text, re.MULTILINE | re.DOTALL)
+    assert found
+    rows = [line.split("|")[1] for line in found[1].splitlines() if line.startswith("| `")]
+    told = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
+    assert len(told) == len(set(told))
+    assert set(told) == set(Config.model_fields) - HANDED_DOWN

@@ -116,6 +116,8 @@ function found(it, isNew) {
   if (isNew) {
     open(it.kind, it.name);
     flights.clear(); // from now on only what goes there flies
+    put(at("theatre-topic"), it.name);
+    put(at("theatre-text"), "");
     put(at("said"), `${it.name}: home ${short(it.home)}${it.kind === "channel" ? `, ${many(it.readers, "reader")}` : ""}`);
   }
   const parts = Object.fromEntries(it.replicas.map((id) => [id, "replica"]));
@@ -133,6 +135,7 @@ function open(kind, name) {
   opener = document.activeElement;
   if (kind === "node") find.stop();
   picked = { kind, name };
+  document.body.dataset.picked = kind;
   ring.pick("");
   ring.parts({});
   members.pick("");

@@ -31,6 +31,7 @@ export class Flights {
     this.frame = 0;
     this.drawnAt = 0;
     this.still = false;
+    this.round = 0; // what was to start in one of before does not
     canvas.dataset.flying = 0;
   }
 
@@ -41,6 +42,7 @@ export class Flights {
   }
 
   clear() {
+    this.round += 1;
     this.flying.length = 0;
     cancelAnimationFrame(this.frame);
     this.frame = 0;
@@ -59,8 +61,10 @@ export class Flights {
       if (last) this.onStart(last, trees.get(last.topic));
       return;
     }
+    const round = this.round;
     shown.forEach((publish, place) => {
-      setTimeout(() => this.#publish(publish, trees.get(publish.topic)), (place * SPREAD) / shown.length);
+      const start = () => round === this.round && this.#publish(publish, trees.get(publish.topic));
+      setTimeout(start, (place * SPREAD) / shown.length);
     });
   }
 

@@ -25,14 +25,24 @@ export class Ring {
     svg.append(this.band, this.ways, this.labels, this.spots);
     this.members = new Map(); // id -> {member, turn, spot, form, bar, label, pieces, said}
     this.drawn = null;
+    this.told = null; // the last pulse
+    this.played = {}; // the parts that members have
     this.focused = "";
     this.picked = "";
-    SMALL.addEventListener("change", () => this.drawn && this.draw(this.drawn));
+    SMALL.addEventListener("change", () => this.#redraw());
     svg.addEventListener("keydown", (event) => this.#key(event));
     svg.addEventListener("click", (event) => {
       const spot = event.target.closest("[data-id]");
       if (spot) this.#pick(spot.dataset.id);
     });
+  }
+
+  /** The page has become small or large: all that was there is there again. */
+  #redraw() {
+    if (!this.drawn) return;
+    this.draw(this.drawn);
+    this.parts(this.played);
+    if (this.told) this.pulse(this.told);
   }
 
   turn(id) {
@@ -54,6 +64,7 @@ export class Ring {
     this.#focusable(first?.id ?? "");
     if (had && this.members.has(had)) this.members.get(had).spot.focus();
     this.pick(this.picked);
+    this.#spread();
     set(this.svg, "viewBox", ring.members.length <= ROOMY ? "-8 34 656 572" : SMALL.matches ? "50 50 540 540" : "-40 -24 720 688");
     set(this.svg, "aria-label", `Members of the ring: ${ring.members.length}. Arrow keys go round.`);
   }
@@ -96,9 +107,10 @@ export class Ring {
       const [x, y] = point(turn, BAND + BREADTH / 2 + BAR + 10);
       const side = Math.sin(turn * 2 * Math.PI);
       label.setAttribute("x", x.toFixed(1));
+      label.dataset.y = (y + 4 - Math.cos(turn * 2 * Math.PI) * 6).toFixed(1);
       set(part, "x", x.toFixed(1));
       set(part, "dy", "1.15em");
-      label.setAttribute("y", (y + 4 - Math.cos(turn * 2 * Math.PI) * 6).toFixed(1));
+      label.setAttribute("y", label.dataset.y);
       label.setAttribute("text-anchor", Math.abs(side) < 0.3 ? "middle" : side > 0 ? "start" : "end");
     }
     return label;
@@ -117,6 +129,7 @@ export class Ring {
 
   /** Show the figures of a second. */
   pulse(pulse) {
+    this.told = pulse;
     let most = 0;
     for (const each of Object.values(pulse.members)) most = Math.max(most, each?.sessions ?? 0);
     for (const [id, entry] of this.members) {
@@ -156,12 +169,37 @@ export class Ring {
 
   /** Mark members by the part that they play for what was found: {id: "home" | "replica" | "edge"}. */
   parts(parts) {
+    this.played = parts;
     for (const [id, entry] of this.members) {
       const { spot, label } = entry;
       const text = parts[id] ?? "";
       spot.dataset.part = label.dataset.part = text;
       put(label.lastElementChild, text && label.classList.contains("radial") ? ` ${text}` : text);
       this.#name(id, entry);
+    }
+    this.#spread();
+  }
+
+  /** Let no label beside the ring lie on another: they give way to the top and to the bottom. */
+  #spread() {
+    const line = SMALL.matches ? 20 : 15;
+    for (const anchor of ["start", "end"]) {
+      const side = [...this.members.values()].map(({ label }) => label)
+        .filter((label) => label.dataset.y && label.getAttribute("text-anchor") === anchor)
+        .map((label) => ({ label, y: Number(label.dataset.y), height: line * (label.dataset.part ? 2 : 1) }))
+        .sort((one, other) => one.y - other.y);
+      const lower = side.filter(({ y }) => y >= CENTRE);
+      let free = lower[0]?.y ?? Infinity;
+      for (const each of side.filter(({ y }) => y < CENTRE).reverse()) {
+        free = Math.min(each.y, free - each.height);
+        set(each.label, "y", free.toFixed(1));
+      }
+      free = -Infinity;
+      for (const each of lower) {
+        const y = Math.max(each.y, free);
+        free = y + each.height;
+        set(each.label, "y", y.toFixed(1));
+      }
     }
   }
 

@@ -122,6 +122,7 @@ def test_it_is_frozen() -> None:
         ({"peer": "9100"}, "--peer and --ops are both 127.0.0.1:9100"),
         ({"peer": ":7400"}, "--advertise HOST"),
         ({"max_partial_bytes": "1MiB"}, "--max-partial-bytes: "),
+        ({"max_log_bytes": "1MB"}, "--max-log-bytes: "),
         ({"tls_cert": "c.pem"}, "--tls-cert and --tls-key go together"),
         ({"tls_key": "k.pem"}, "--tls-cert and --tls-key go together"),
     ],
@@ -244,6 +245,18 @@ def test_a_secret_file_open_to_others_is_warned_of(tmp_path: Path) -> None:
     file.chmod(0o644)
     (warning,) = load_config({"cluster_secret_file": file}).file_warnings()
     assert "chmod 600" in warning
+    (warning,) = load_config({"api_key_file": file}).file_warnings()
+    assert f"chmod 600 {file}" in warning
+
+
+def test_a_certificates_key_may_be_a_groups_and_not_everybodys(tmp_path: Path) -> None:
+    file = write(tmp_path / "k", "key")
+    given = {"tls_cert": tmp_path / "c", "tls_key": file}
+    file.chmod(0o640)
+    assert load_config(given).file_warnings() == []
+    file.chmod(0o644)
+    (warning,) = load_config(given).file_warnings()
+    assert "can be read by others" in warning
 
 
 def test_the_secret_itself_does_not_belong_in_the_toml(tmp_path: Path) -> None:

@@ -45,6 +45,17 @@ def test_the_least_of_all_limits(
     assert system(tmp_path, group, limits, 1024 * 1024) == limit
 
 
+def test_the_old_hierarchy_of_memory(tmp_path: Path) -> None:
+    proc, cgroups = tmp_path / "proc", tmp_path / "cgroup"
+    (proc / "self").mkdir(parents=True)
+    (proc / "self" / "cgroup").write_text("9:cpu,cpuacct:/a\n4:memory:/a/b\n0::/\n")
+    (proc / "meminfo").write_text(f"MemTotal: {1024 * 1024} kB\n")
+    for path, limit in (("memory/a/b", 9223372036854771712), ("memory/a", 64 * MIB), ("a", 1)):
+        (cgroups / path).mkdir(parents=True, exist_ok=True)
+        (cgroups / path / "memory.limit_in_bytes").write_text(f"{limit}\n")
+    assert memory_limit(proc, cgroups) == 64 * MIB
+
+
 def test_unknown_where_the_system_tells_nothing(tmp_path: Path) -> None:
     assert memory_limit(tmp_path / "proc", tmp_path / "cgroup") is None
 

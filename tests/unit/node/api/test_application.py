@@ -288,6 +288,7 @@ async def test_in_a_batch_every_command_wants_its_scope(scoped: Api) -> None:
     published, sent = answer.body["replies"]
     assert published["offset"] == 1
     assert sent["error"]["code"] == "forbidden"
+    assert scoped.edge.stats.refused == {"forbidden": 1}
 
 
 async def test_one_key_s_message_ids_are_not_another_s(api: Api) -> None:

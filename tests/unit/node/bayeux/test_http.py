@@ -241,6 +241,7 @@ async def test_origins_can_be_named() -> None:
             status, headers, _ = await visitor.ask(f"{method} /bayeux", other, body=body)
             assert status == 403
             assert "access-control-allow-origin" not in headers
+        assert door.stats.refused["origin"] == 2
         assert (await visitor.ask("POST /bayeux", FOREIGN, body=body))[0] == 200
         assert (await visitor.ask("POST /bayeux", "Origin: http://x", body=body))[0] == 200
         assert (await visitor.ask("POST /bayeux", body=body))[0] == 200

@@ -90,6 +90,7 @@ def test_a_certificate_that_will_not_do_is_told_before_anything_starts(
 ) -> None:
     (tmp_path / "cert.pem").write_text("hello")
     (tmp_path / "key.pem").write_text("hello")
+    (tmp_path / "key.pem").chmod(0o600)
     pair = ["--tls-cert", str(tmp_path / "cert.pem"), "--tls-key", str(tmp_path / "key.pem")]
     for more in ([], ["--workers", "2"]):
         assert main(["serve", *listeners(), *pair, *more]) == 2

@@ -73,6 +73,20 @@ async def test_a_taken_port_is_an_os_error() -> None:
             await node.cluster.bind()
 
 
+async def test_logs_have_the_room_that_the_settings_give_them() -> None:
+    async with ring(1, max_log_bytes=1 << 20) as ([node], _):
+        told = Outcomes()
+        for number in range(40):
+            node.cluster.append(f"/a/{number}", bytes(60_000), "m", told)
+        refused = [each for each in told if isinstance(each, Failed)]
+        assert {each.code for each in refused} == {Code.OVERLOADED}
+        status = node.cluster.status().pubsub
+        assert status is not None
+        assert status.refused == len(refused) == 40 - 18
+        assert status.log_limit == 1 << 20
+        assert status.log_bytes == 18 * 60_000  # the one that fills it, and no more
+
+
 async def test_a_ring_of_one_publishes_and_reads() -> None:
     async with ring(1) as ([node], _):
         cluster, told = node.cluster, Outcomes()

@@ -45,7 +45,7 @@ def proc(tmp_path: Path) -> Path:
         "net/netfilter/nf_conntrack_count": "10",
     }.items():
         write(tmp_path, name, value)
-    (tmp_path / "meminfo").write_text("MemTotal: 99 kB\nMemAvailable: 67108864 kB\n")
+    (tmp_path / "meminfo").write_text("MemTotal: 99999999 kB\nMemAvailable: 67108864 kB\n")
     return tmp_path
 
 
@@ -61,7 +61,7 @@ def test_a_good_machine(proc: Path) -> None:
     assert {finding.level for finding in findings.values()} == {Level.OK}
     assert set(findings) == {
         *("descriptors", "net.core.somaxconn", "net.ipv4.tcp_max_syn_backlog"),
-        *("connection tracking", "local ports", "memory", "cores"),
+        *("connection tracking", "local ports", "memory", "logs", "cores"),
     }
 
 
@@ -93,6 +93,19 @@ def test_too_few_descriptors_or_too_little_memory_for_the_sessions(
     monkeypatch.setattr("node.doctor.host.resource.getrlimit", lambda _: (10**6, 10**6))
     (proc / "meminfo").write_text("MemAvailable: 100000 kB\n")
     assert by_subject(check_host(config(), proc))["memory"].level is Level.WARN
+
+
+def test_logs_that_a_control_group_has_no_room_for(proc: Path, tmp_path: Path) -> None:
+    (proc / "self").mkdir()
+    (proc / "self" / "cgroup").write_text("0::/\n")
+    (tmp_path / "memory.max").write_text(f"{600 << 20}\n")
+    findings = by_subject(check_host(config(), proc, tmp_path))
+    assert findings["logs"].level is Level.WARN
+    assert "--max-log-bytes to 200MiB" in findings["logs"].advice
+    findings = by_subject(check_host(config(max_log_bytes="200MiB"), proc, tmp_path))
+    assert findings["logs"].level is Level.OK
+    findings = by_subject(check_host(config(max_log_bytes="200MiB", workers=2), proc, tmp_path))
+    assert "to 100MiB" in findings["logs"].advice
 
 
 def test_what_cannot_be_read_is_not_judged(tmp_path: Path) -> None:

@@ -261,6 +261,7 @@ async def test_what_cannot_be_read(query: str, status: int) -> None:
     async with front_door() as door:
         assert (await refused(door.connect(), f"GET /sse?{query}"))[0] == status
         assert len(door.sessions) == 0
+        assert door.stats.refused == {str(status): 1}
 
 
 async def test_other_methods_and_full_nodes() -> None:
@@ -268,6 +269,7 @@ async def test_other_methods_and_full_nodes() -> None:
         assert await refused(door.connect(), "POST /sse?channel=/a") == (405, "bad_request")
         door.client()
         assert await refused(door.connect(), "GET /sse?channel=/a") == (503, "unavailable")
+        assert door.stats.refused == {"503": 1}
 
 
 async def test_where_tokens_are_wanted_a_stream_needs_one() -> None:

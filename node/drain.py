@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-STEP: Final = 0.05  # seconds between groups of clients that are sent away
+STEP: Final = 0.01  # seconds between groups of clients that are sent away: small ones, soon served
 PACE: Final = 500.0  # clients a second; more where there are so many that it would take too long
 GOODBYE: Final = 1.0  # seconds for clients that are on their way out to read the last words
 PATIENCE: Final = 2.0  # seconds for a moment in which nothing is on its way from a client
@@ -103,17 +103,17 @@ class Drain:
     def _close(self, socket: WebSocketConnection) -> None:
         """Not while the client waits for an answer, or is about to connect: that would fail.
 
-        What it publishes in the very moment in which the close travels is lost to it; it
-        learns that, and may repeat.
+        What it publishes while the close frame is on its way to it is not read any more:
+        it learns that it has failed, and may repeat it.
         """
         if not socket.closing:
             self._node.reactor.read_now(socket)
         now = trio.current_time()
-        if now < self._patience and (
-            self._node.websockets.busy(socket) or not self._pauses(socket, now)
+        if now < self._patience and not (
+            socket.quiet and self._pauses(socket, now) and not self._node.websockets.busy(socket)
         ):
             return  # `_finish_requests` comes back to it
-        socket.close_with(CloseCode.SERVICE_RESTART, "this node is leaving")
+        socket.part(CloseCode.SERVICE_RESTART, "this node is leaving")
 
     def _pauses(self, socket: WebSocketConnection, now: float) -> bool:
         """Whether the client has just been told to wait with its next connect."""

@@ -1,9 +1,10 @@
-"""The two ends of a relayed request, and a stream's claim to a session that lives elsewhere."""
+"""The two ends of a relayed request; frames and streams of sessions that live elsewhere."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
+from node.websocket import CloseCode
 from pubsub.errors import Code
 from pubsub.messages import Failed
 
@@ -17,8 +18,9 @@ if TYPE_CHECKING:
     from node.cluster.messages import Relay
     from node.http import HttpConnection
     from node.session import Session
+    from node.websocket.connection import WebSocketConnection
 
-    Poll: TypeAlias = "HttpConnection | CallbackPoll | Claim"
+    Poll: TypeAlias = "HttpConnection | CallbackPoll | Frame | Claim"
 
 UNKNOWN = 402  # the status that says: no such session for you
 
@@ -74,6 +76,32 @@ class Inbound:
 
     def respond(self, status: int, body: bytes) -> None:
         self._relays.answer(self, status, body)
+
+
+class Frame:
+    """A WebSocket's frame for a session that lives elsewhere; stands where a client's poll does.
+
+    It has no connect in it. That is to move the session, since it says what its client has got.
+    """
+
+    __slots__ = ("done", "owner", "stream")
+
+    transport = "websocket"
+
+    def __init__(self, stream: WebSocketConnection) -> None:
+        self.stream = stream
+        self.owner: object | None = None
+        self.done = False
+
+    def respond_json(self, body: bytes) -> None:
+        self.done = True
+        self.stream.send_text(body)
+
+    def respond(self, status: int, body: bytes) -> None:
+        """Nobody can be asked now: only a serving home may call a session unknown."""
+        del status, body
+        self.done = True
+        self.stream.close_with(CloseCode.TRY_AGAIN_LATER, "not now, retry")
 
 
 class Claim:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from node.bayeux.binding import mark_of
+from node.bayeux.channels import META_CONNECT
 from node.bayeux.extensions.ack import acknowledged
 from node.bayeux.http import named_session
 from node.bayeux.messages import ClientMessage, decode_batch
 from node.bayeux.relay import admits_to
+from node.bayeux.relayed import Frame
 from node.errors import RemoteProtocolError
 from node.session import Session
 from node.websocket import CloseCode
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from node.stats import Stats
     from node.websocket import WebSocketConnection
 
+_Open = TypeVar("_Open", "Batch", Frame)
 _PRUNE_OVER = 256  # batches that are kept count of before the answered ones are forgotten
 
 
@@ -44,7 +47,7 @@ class BayeuxWebSocket:
         self._relays = relays
         self._stats = stats
         self._origins = origins
-        self._open: dict[Batch, None] = {}  # not all answered yet, when last looked at
+        self._open: dict[Batch | Frame, None] = {}  # not all answered yet, when last looked at
         self._prune_at = _PRUNE_OVER
 
     def open(self, conn: HttpConnection, head: Head) -> None:
@@ -69,15 +72,24 @@ class BayeuxWebSocket:
         session = self._sessions.get(address)
         if session is not None:
             self._run_for(ws, messages, session)
-            return
+        elif any(message.channel == META_CONNECT for message in messages):
+            self._claim(ws, messages, address)
+        else:  # (where it lives, what its client has got is known, or will be said)
+            frame = self._watch(Frame(ws))
+            self._relays.forward(frame, address, text, ws.mark)
+
+    def _claim(self, ws: WebSocketConnection, messages: list[ClientMessage], address: str) -> None:
+        """Its client connects here: the session moves."""
+        frame = self._watch(Frame(ws))
 
         def resumed(result: Session | Failed) -> None:
+            frame.done = True
             if not isinstance(result, Failed):
                 self._run_for(ws, messages, result)
             elif result.code == Code.UNKNOWN_SESSION:
                 self._run(ws, messages, None)
-            else:  # only a serving home may call a session unknown
-                ws.close_with(CloseCode.TRY_AGAIN_LATER, "not now, retry")
+            else:
+                frame.respond(503, b"")
 
         self._relays.claim(address, ws.mark, ws.transport, resumed, acknowledged(messages))
 
@@ -97,21 +109,26 @@ class BayeuxWebSocket:
         )
         batch.run()
         if not batch.done:
-            self._open[batch] = None
-            if len(self._open) > self._prune_at:
-                self._prune()
+            self._watch(batch)
+
+    def _watch(self, what: _Open) -> _Open:
+        """Until it is done its socket is busy."""
+        self._open[what] = None
+        if len(self._open) > self._prune_at:
+            self._prune()
+        return what
 
     def busy(self, ws: WebSocketConnection | None) -> bool:
         """Whether replies are still to come on `ws` (None: on any that is open)."""
         self._prune()
-        return any(batch.stream is ws or ws is None for batch in self._open)
+        return any(what.stream is ws or ws is None for what in self._open)
 
     def _prune(self) -> None:
         """Forget what has been answered; from time to time, since nothing waits for it."""
         self._open = {
-            batch: None
-            for batch in self._open
-            if not (batch.done or batch.stream is None or batch.stream.closed)
+            what: None
+            for what in self._open
+            if not (what.done or what.stream is None or what.stream.closed)
         }
         self._prune_at = 2 * len(self._open) + _PRUNE_OVER
 

@@ -16,7 +16,7 @@ from node.errors import RemoteProtocolError, SlowConsumerError
 from node.websocket import frames
 from node.websocket.deflate import REACH, WORTHWHILE, deflated_frame
 from node.websocket.frames import CloseCode
-from node.websocket.reader import BACKLOG, CLOSING, DONE, MessageReader
+from node.websocket.reader import BACKLOG, CLOSING, DONE, OPEN, MessageReader
 
 if TYPE_CHECKING:
     from wsproto.events import Event
@@ -94,6 +94,12 @@ class WebSocketConnection(MessageReader):
         """A close has begun, or all is over."""
         return self._state > BACKLOG or self.closed
 
+    @property
+    def quiet(self) -> bool:
+        """No message is half read or half sent."""
+        waits = self._partial or self._machine is not None
+        return self._state == OPEN and not waits and self._tail is None
+
     def send_frame(self, frame: bytes) -> bool:
         """Send a prebuilt `text_frame`: True if the kernel took it all.
 
@@ -136,6 +142,16 @@ class WebSocketConnection(MessageReader):
         self.reactor.again(self)
         self._read_on()
         self._say_last(frames.close_frame(code, reason))
+
+    def part(self, code: int, reason: str = "") -> None:
+        """Close as `close_with` does, and end this half of the connection with it.
+
+        What a client sends until it knows is lost to it. Most take the connection for
+        open until it ends, even after the close frame; so the end comes with the frame
+        (RFC 6455 section 7.1.1 has the server close first), and not a round trip later.
+        """
+        if self._state <= BACKLOG:
+            self._fail(code, reason)
 
     def start(self, answer: bytes, ahead: bytes) -> None:
         """Answer the handshake. `ahead`: what the client sent behind it."""

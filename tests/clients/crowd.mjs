@@ -33,6 +33,7 @@ console.debug = console.log = console.info = console.warn = () => {}; // standar
 const members = []; // of the crowd
 const acknowledged = []; // [topic, id]: the server has said "successful"
 const failures = {}; // how often a publish failed, by reason
+const failed = []; // which, and when: [member, topic, id, ms when made, ms when failed, reason]
 let [published, outstanding, retried] = [0, 0, 0];
 let prefix = "";
 
@@ -42,6 +43,8 @@ class Member {
     this.transport = transport;
     this.rooms = rooms;
     this.received = new Map(); // channel -> [[id, message id], …] as they came
+    this.seen = new Map(); // channel and id -> ms, when it came first
+    this.repeats = []; // what came again: [channel, id, ms when first, ms when again]
     this.handshakes = 0;
     this.lost = 0; // connects that failed
     this.gaps = [];
@@ -96,11 +99,16 @@ class Member {
     let list = this.received.get(channel);
     if (list === undefined) this.received.set(channel, (list = []));
     list.push([data.i, id]);
+    const what = `${channel} ${data.i}`;
+    const first = this.seen.get(what);
+    if (first === undefined) this.seen.set(what, now);
+    else this.repeats.push([channel, data.i, first, now]);
   }
 
   publish(topic, channel, data) {
     outstanding += 1;
     const attempt = () => {
+      const began = Date.now();
       const done = (reply) => {
         if (reply.successful) {
           outstanding -= 1;
@@ -109,6 +117,7 @@ class Member {
         }
         const reason = reply.error ?? reply.failure?.reason ?? "?";
         failures[reason] = (failures[reason] ?? 0) + 1;
+        failed.push([this.name, topic, data.i ?? data.data.i, began, Date.now(), reason]);
         retried += 1;
         setTimeout(attempt, AGAIN);
       };
@@ -178,6 +187,7 @@ const commands = {
     const book = {
       ...counts(),
       acknowledged,
+      failed,
       members: members.map((member) => ({
         name: member.name,
         transport: member.transport,
@@ -189,6 +199,7 @@ const commands = {
         failed: member.failed,
         connectedAt: member.connectedAt,
         worst: member.worst,
+        repeats: member.repeats,
         received: Object.fromEntries(member.received),
       })),
     };

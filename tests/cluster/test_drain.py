@@ -124,3 +124,33 @@ def test_what_is_on_its_way_is_answered_first(ring: ClusterProcess) -> None:
         assert answer[-1]["successful"]
         assert socket.receive() == 1012
     assert leaver.wait() == 0
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+def test_what_a_client_has_got_does_not_come_again(ring: ClusterProcess, leaves: bool) -> None:
+    """Though it publishes first on its new node, before its connect there says what it has."""
+    former, other = ring.nodes[2:4]
+    session = Session(former, ROOM, acks=True)
+    with Socket(former.client_port) as socket:
+        ack = socket.ask(session.connect("websocket", timeout=0, ack=0))["ext"]["ack"]
+        socket.send(session.connect("websocket", ack=ack))
+        assert other.api("/api/publish", {"channel": ROOM, "data": "one"})[0] == 200
+        messages = socket.receive()
+        assert isinstance(messages, list)
+        assert deliveries(messages) == ["one"]
+        ack = messages[-1]["ext"]["ack"]
+        if leaves:
+            former.signal(signal.SIGINT)
+            assert socket.receive() == 1012
+    with Socket(other.client_port) as socket:
+        assert socket.ask(session.publish("/elsewhere", 1))["successful"]
+        assert other.api("/api/publish", {"channel": ROOM, "data": "two"})[0] == 200
+        got: list[object] = []
+        while not got:
+            socket.send(session.connect("websocket", ack=ack))
+            messages = socket.receive()
+            assert isinstance(messages, list)
+            assert messages[-1]["successful"]
+            got, ack = deliveries(messages), messages[-1]["ext"]["ack"]
+    assert got == ["two"]
+    assert former.wait() == 0 if leaves else former.alive

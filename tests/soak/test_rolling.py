@@ -1,5 +1,9 @@
 """All five nodes restarted, one after the other, under load and behind a proxy: nobody notices.
 
+No request fails, no connect, nothing is lost, nothing comes twice. One thing no server can help:
+what a client sends on its WebSocket while the close frame is on its way to it. It is told that
+this has failed, and says it again under the same `ext.messageId`; it is then delivered once.
+
 `make rolling` runs it at full load (600 clients, 500 publishes a second).
 """
 
@@ -7,6 +11,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
@@ -27,6 +32,7 @@ ROOMS = max(2, CLIENTS // 10)
 NODES = 5
 BY_CLIENTS = 0.4  # of all publishes; the rest come over the application interface
 CROSSED = "this node is leaving"  # why a publish failed that its WebSocket's close crossed
+MOST_CROSSED = max(2, CLIENTS // 100)
 QUIET = 3.0  # seconds at the end for what was acknowledged to arrive
 
 
@@ -45,6 +51,7 @@ def test_a_rolling_restart_goes_unnoticed(tmp_path: Path) -> None:
         began = time.monotonic()
         for node in cluster.nodes:
             time.sleep(1.0)
+            print(f"n{node.index} leaves at {time.time():.3f}")
             restart(cluster, node)
             wait_healed(cluster)
         api.stop()
@@ -54,20 +61,27 @@ def test_a_rolling_restart_goes_unnoticed(tmp_path: Path) -> None:
         books = crowd.books(tmp_path)
         errors = proxy.errors()
     verdict = audit(books, api.acknowledged)
-    retried = [book["failures"] for book in books if book["retried"]]
+    failures = Counter(reason for book in books for *_, reason in book["failed"])
+    repeated = {(topic, name) for book in books for _, topic, name, *_ in book["failed"]}
     lost = sum(book["lost"] for book in books)
     print(
         f"{took:.0f} s, {verdict.acknowledged / took:.0f} publishes/s",
-        f"failed: publishes of clients {retried}, of the application {dict(api.failures)},"
+        f"failed: publishes of clients {dict(failures)}, of the application {dict(api.failures)},"
         f" connects {lost}; the proxy counts {errors}",
+        *(
+            f"{name} of {who}, sent at {sent / 1000:.3f}, failed {failed - sent} ms later: {reason}"
+            for book in books
+            for who, _, name, sent, failed, reason in book["failed"]
+        ),
         *verdict.lines(),
         sep="\n",
     )
     assert not verdict.faults
     assert not verdict.duplicates
-    assert all(failures.keys() <= {CROSSED} for failures in retried), retried
-    crossed = sum(failures[CROSSED] for failures in retried)
-    assert crossed <= max(2, CLIENTS * NODES // 100), "publishes that crossed a close"
+    assert failures.keys() <= {CROSSED}
+    assert failures[CROSSED] <= MOST_CROSSED
+    # (What is acknowledged has reached everybody, by the audit, and once.)
+    assert repeated <= {tuple(promise) for book in books for promise in book["acknowledged"]}
     assert not api.failures
     assert not lost
     assert not cluster.complaints()

@@ -30,6 +30,7 @@ ROOMS = max(2, CLIENTS // 10)
 SEED = int(os.environ.get("COMETRING_SOAK_SEED", "0")) or SystemRandom().getrandbits(32)
 NODES = 5
 BY_CLIENTS = 0.4  # of all publishes; the rest come over the application interface
+CONNECTIONS = 300  # of the application: more than ever wait for a takeover at once
 QUIET = 5.0  # seconds at the end for what was acknowledged to arrive
 
 
@@ -48,7 +49,9 @@ def test_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
                 wait_healed(cluster)
                 crowd.publish(RATE * BY_CLIENTS)
                 began = time.monotonic()
-                with ApiPublisher(proxy.port, rooms, RATE * (1 - BY_CLIENTS)) as api:
+                with ApiPublisher(
+                    proxy.port, rooms, RATE * (1 - BY_CLIENTS), connections=CONNECTIONS
+                ) as api:
                     while time.monotonic() < began + SECONDS:
                         chaos.strike()
                 crowd.stop()
@@ -61,9 +64,11 @@ def test_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
         verdict = audit(books, api.acknowledged)
         retried = sum(book["retried"] for book in books)
         reasons = [book["failures"] for book in books]
+        offered = api.offered + sum(book["published"] for book in books)
         print(
             f"{took:.0f} s, {dict(chaos.counts)}, slowest to heal {max(chaos.heal_times):.2f} s",
-            f"{verdict.acknowledged / took:.0f} publishes/s; tried again: {retried} by clients"
+            f"{offered} publishes offered, {verdict.acknowledged} acknowledged,"
+            f" {verdict.acknowledged / took:.0f} a second; tried again: {retried} by clients"
             f" {reasons}, {dict(api.failures)} by the application",
             f"slowest acknowledgement to the application {api.slowest:.2f} s",
             *verdict.lines(),

@@ -7,6 +7,7 @@ import json
 import time
 from collections import Counter
 from contextlib import suppress
+from queue import SimpleQueue
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Self
 
@@ -18,10 +19,15 @@ if TYPE_CHECKING:
 HEADERS = {"Authorization": f"Bearer {API_KEY}", "Content-Type": "application/json"}
 ATTEMPT_LIMIT = 15.0  # seconds for one answer
 AGAIN = 0.1  # seconds before the next try
+TICK = 0.01  # seconds between looks at what is due
 
 
 class ApiPublisher:
-    """`rate` publishes a second to `channels` in turn, over `connections`, for a `with` block."""
+    """`rate` publishes a second to `channels` in turn, for a `with` block.
+
+    Each goes over whichever of `connections` is free: one that waits for a takeover
+    holds back no other until all of them wait. `offered` counts what was due.
+    """
 
     def __init__(
         self,
@@ -34,17 +40,18 @@ class ApiPublisher:
         self._port = port
         self._channels = channels
         self._name = name
-        self._pause = connections / rate
+        self._rate = rate
         self._stop = Event()
+        self._due: SimpleQueue[int | None] = SimpleQueue()  # None: no more
+        self.offered = 0
         self.acknowledged: list[tuple[str, str]] = []  # channel, id
         self.failures: Counter[str] = Counter()  # answers and errors that led to another try
         self.slowest = 0.0  # seconds until an acknowledgement, tries and all
-        self._threads = [
-            Thread(target=self._run, args=(i, connections), daemon=True) for i in range(connections)
-        ]
+        self._clock = Thread(target=self._tick, daemon=True)
+        self._threads = [Thread(target=self._run, daemon=True) for _ in range(connections)]
 
     def __enter__(self) -> Self:
-        for thread in self._threads:
+        for thread in (*self._threads, self._clock):
             thread.start()
         return self
 
@@ -55,16 +62,23 @@ class ApiPublisher:
         """Publish no more; returns once everything has been acknowledged."""
         self._stop.set()
         deadline = time.monotonic() + timeout
-        for thread in self._threads:
+        for thread in (self._clock, *self._threads):
             thread.join(max(0.0, deadline - time.monotonic()))
             assert not thread.is_alive(), "a publish was never acknowledged"
 
-    def _run(self, first: int, step: int) -> None:
-        due = time.monotonic() + self._pause * first / step
-        number = first
+    def _tick(self) -> None:
+        began = time.monotonic()
+        while not self._stop.wait(TICK):
+            due = int((time.monotonic() - began) * self._rate)
+            for number in range(self.offered, due):
+                self._due.put(number)
+            self.offered = max(due, self.offered)
+        for _ in self._threads:
+            self._due.put(None)
+
+    def _run(self) -> None:
         conn: http.client.HTTPConnection | None = None
-        while not self._stop.wait(max(0.0, due - time.monotonic())):
-            due += self._pause
+        while (number := self._due.get()) is not None:
             channel = self._channels[number % len(self._channels)]
             name = f"{self._name}-{number}"
             began = time.monotonic()
@@ -77,7 +91,6 @@ class ApiPublisher:
                 time.sleep(AGAIN)
             self.slowest = max(self.slowest, time.monotonic() - began)
             self.acknowledged.append((channel, name))
-            number += step
         if conn is not None:
             conn.close()
 

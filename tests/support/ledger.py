@@ -29,6 +29,7 @@ class Verdict:
     acknowledged: int = 0
     deliveries: int = 0
     duplicates: int = 0  # came again, and could be told by the message's id
+    repeats: list[str] = field(default_factory=list)  # the same, each in words
     handshakes: int = 0
     clients: int = 0
     gaps: int = 0
@@ -50,6 +51,7 @@ class Verdict:
             f"{self.clients} clients, {self.handshakes} handshakes, {self.gaps} gap notices",
             f"{counted}, {self.duplicates} of them again",
             f"longest without a message: half of them {half:.2f} s, 99 % {most:.2f} s, {worst}",
+            *self.repeats[:SHOWN],
             *self.faults[:SHOWN],
             f"{len(self.faults)} faults" if self.faults else "no fault",
         ]
@@ -109,6 +111,11 @@ def _take_member(
     verdict.pauses.append(pause)
     if pause > verdict.worst_pause:
         verdict.worst_pause, verdict.worst_at = pause, member["worst"]["at"] / 1000
+    verdict.repeats += [
+        f"again: {what} on {channel} to {name} ({member['transport']}),"
+        f" at {first / 1000:.3f} and {again / 1000:.3f}"
+        for channel, what, first, again in member.get("repeats", ())
+    ]
     if member["handshakes"] != 1:
         verdict.faults.append(f"{name} shook hands {member['handshakes']} times")
     if member["gaps"] and not allow_gaps:

@@ -119,10 +119,10 @@ class Socket:
 class Session:
     """What a client keeps of its session."""
 
-    def __init__(self, node: NodeProcess, *channels: str) -> None:
-        """Begin on `node`, subscribed to `channels`."""
+    def __init__(self, node: NodeProcess, *channels: str, acks: bool = False) -> None:
+        """Begin on `node`, subscribed to `channels`. `acks`: the client acknowledges."""
         with Connection(node.client_port) as http:
-            (reply,) = http.ask(HANDSHAKE)
+            (reply,) = http.ask({**HANDSHAKE, "ext": {"ack": True}} if acks else HANDSHAKE)
             self.id: str = reply["clientId"]
             self.address: str = reply["ext"]["address"]
             for channel in channels:
@@ -136,10 +136,14 @@ class Session:
         ext = {"ext": {"messageId": message_id}} if message_id else {}
         return {"channel": channel, "data": data, "clientId": self.id, "id": "p", **ext}
 
-    def connect(self, kind: str = "long-polling", timeout: int | None = None) -> dict[str, Any]:
+    def connect(
+        self, kind: str = "long-polling", timeout: int | None = None, ack: int | None = None
+    ) -> dict[str, Any]:
+        """`ack`: the last batch that has come, of a client that acknowledges."""
         advice = {} if timeout is None else {"advice": {"timeout": timeout}}
+        ext = {} if ack is None else {"ext": {"ack": ack}}
         message = {"channel": "/meta/connect", "connectionType": kind, "id": "c"}
-        return {**message, "clientId": self.id, **advice}
+        return {**message, "clientId": self.id, **advice, **ext}
 
 
 def locate(node: NodeProcess, home: NodeProcess, form: str = "/room/{}") -> str:

@@ -69,6 +69,11 @@ def test_repeats_are_counted_where_their_id_tells_them() -> None:
     assert not verdict.faults
 
 
+def test_repeats_are_told_with_their_times() -> None:
+    verdict = audit([book(member("one", [*"abb"], repeats=[[ROOM, "b", 1_500, 2_250]]))])
+    assert "again: b on /room/0 to one (websocket), at 1.500 and 2.250" in verdict.lines()
+
+
 def test_and_are_a_fault_where_it_does_not() -> None:
     twice = member("one", [*"abc"])
     twice["received"][ROOM].append(["a", "another"])

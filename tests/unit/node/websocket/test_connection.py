@@ -366,6 +366,36 @@ class TestClosing:
             await it.served.settle()
             assert it.served.reactor.connections == 0
 
+    async def test_by_us_and_the_end_comes_with_it(self) -> None:
+        async with opened() as it:
+            it.ws.part(CloseCode.SERVICE_RESTART, "drain")
+            it.ws.part(CloseCode.NORMAL, "again")
+            assert it.ws.closing
+            assert it.receiver.lost == 0
+            assert await read_frame(it.client) == (CLOSE, b"\x03\xf4drain")
+            assert await it.client.rest() == b""  # though the client has not answered
+            assert it.receiver.lost == 1
+            await it.send(frame(TEXT, b"late"), close(1012))  # no reset
+            assert it.receiver.texts == []
+            it.client.close()
+            await it.served.settle()
+            assert it.served.reactor.connections == 0
+
+    async def test_a_quiet_moment(self) -> None:
+        async with opened() as it:
+            assert it.ws.quiet
+            whole = frame(TEXT, b"one")
+            await it.send(whole[:5])
+            assert not it.ws.quiet
+            await it.send(whole[5:])
+            assert it.ws.quiet
+            await it.send(frame(TEXT, b"tw", fin=False))
+            assert not it.ws.quiet
+            await it.send(frame(CONTINUATION, b"o"))
+            assert it.ws.quiet
+            it.ws.part(CloseCode.SERVICE_RESTART)
+            assert not it.ws.quiet
+
     async def test_by_us_and_the_client_does_not_answer(
         self, autojump_clock: trio.testing.MockClock
     ) -> None:

@@ -257,9 +257,13 @@ class Openings:
         if self._superseded(opening):
             unpacker.clear()
             return True
+        verdict = weigh(opening.view, opening.claims, self._core.alive, self._core.me)
+        is_due = not verdict.doubtful or self._losses.may_lose(opening, verdict, now)
+        if not verdict.settled or not is_due:  # others have spoken meanwhile: it is not the time
+            unpacker.clear()
+            return True
         slot = self._sealing.take(unpacker, now)
         slot.epoch, slot.holders = claim.epoch, claim.holders
-        verdict = weigh(opening.view, opening.claims, self._core.alive, self._core.me)
         self._adopt_copy(opening, slot, is_lossy=verdict.doubtful, now=now)
         return True
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from dht.effects import Send
 from dht.ids import slot_of
+from pubsub.effects import SessionLost
 from pubsub.errors import Code
 from pubsub.messages import (
     Consumed,
@@ -150,6 +151,10 @@ class Registry:
             self.inboxes.begin(slot, copy, out)
             return copy
         if record.generation < copy.generation:
+            if record.edge == self._core.me:
+                out.append(SessionLost(record.address))
+            elif record.edge and record.edge != copy.edge:  # it was sooner with its copy
+                out.append(Send(record.edge, SessionMoved(record.address, record.generation)))
             self.rename_edge(record, copy.edge)
             record.generation = copy.generation
         elif record.generation > copy.generation or record.edge != copy.edge:

@@ -89,15 +89,18 @@ class Takeover:
         self._part([number for number in core.slots if number not in kept], now, out)
         self.pulls.install_view()
         gone = _gone(old_view, view)
+        is_fresh = _is_fresh(old_view, view) and not core.copies and not self._bereft
         self._see_off(view, gone)
         self.sealing.install_view(now)
         self.openings.install_view(gone)
         gained = [number for number in mine if number not in kept]
         # What was on its way starts over: somebody may have been sealed for a view in between.
         since = self.openings.give_up()
+        if core.renewed:
+            since = {}  # another may have served them meanwhile
         self.patterns.install_view(old_view, now, out)
         opened: list[Slot] = []
-        if _is_fresh(old_view, view) and not core.copies:
+        if is_fresh:
             held = placement.slots_held_by(core.me)
             opened = self.openings.begin_fresh(held)
         else:

@@ -92,7 +92,9 @@ def weigh(
         source=source,
         gone=tuple(dict.fromkeys(holder for pledged in unproven for holder in pledged)),
         doubtful=bool(unproven) or not is_covered,
-        unknown=not is_covered and not any(claim.complete for claim in claims.values()),
+        # What a reign of these copies was followed by may have been served by one that is back.
+        unknown=not is_covered
+        and not (unproven and any(claim.complete for claim in claims.values())),
     )
 
 

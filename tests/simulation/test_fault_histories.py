@@ -44,6 +44,14 @@ KEPT = {
     41504: "a home of before answers an edge that was told already that it has lost the session",
     40507: "a home to be, behind with its view, begins an earlier reign than it holds a copy of",
     40805: "those left came after a holder was struck off, and do not wait for it (as played then)",
+    583: "a home that slept or had no lease counted as serving (no fault of the ring)",
+    3109: "what an edge was never answered haunted it (no fault of the ring)",
+    3487: "a copy that was pulled is adopted lossy, though others have spoken meanwhile",
+    4649: "views that nobody knows are not waited for, because somebody knows the last seconds",
+    4884: "who was JOINING when the last ACTIVE member was struck off begins a fresh ring",
+    6956: "an edge that put its copy sooner than a newer one is not told that it was overtaken",
+    8904: "a home that had no lease counted as serving (no fault of the ring)",
+    9936: "a home that was struck off counts its wait from before another served",
     5026: "a gap is told to a node that has not got the session yet, and not again",
 }
 
@@ -180,7 +188,7 @@ def test_a_mutant_is_noticed(name: str, monkeypatch: pytest.MonkeyPatch) -> None
     for index, seed in enumerate(MANY):
         try:
             faulty(seed)
-        except AssertionError as error:
+        except (AssertionError, ValueError) as error:  # (a log takes no entry out of its turn)
             print(f"{name}: noticed by history {index + 1}: {str(error)[:120]}")
             return
     pytest.fail(f"{len(MANY)} histories did not notice: {name}")

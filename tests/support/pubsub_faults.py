@@ -116,6 +116,8 @@ class FaultNode(SimNode):
         session = self.sessions.get(address)
         if not self.alive or session is None or session.node is self or feed is None:
             return
+        if address not in self.generations:
+            return  # it was never answered here
         cursors = ((address, feed.last),)
         generation = self.generations[address]
         self.call(self.engine.consumed(address, generation, cursors, self.sim.now))
@@ -129,6 +131,7 @@ class FaultSim(Simulation):
         self.blocked: dict[tuple[NodeId, NodeId], list[Any]] = {}
         self.isolated: set[NodeId] = set()
         self.struck: dict[NodeId, SimNode] = {}
+        self.returning: set[NodeId] = set()  # let in again, and do not know it yet
         self.skew = self.rng.choice([0.02, 0.02, 0.3])
         self.homes: dict[tuple[int, int], SimNode] = {}  # by slot and epoch
         self.attempts: dict[int, dict[int, list[SimNode]]] = defaultdict(dict)  # reigns, by slot
@@ -161,6 +164,7 @@ class FaultSim(Simulation):
             state=MemberState.JOINING if is_met else MemberState.ACTIVE,
         )
         self.isolated.discard(node.id)
+        self.returning.discard(node.id)
         self.nodes[node.id] = self.make_node(member)
         self.members[node.id] = member
         self.change()
@@ -194,7 +198,10 @@ class FaultSim(Simulation):
         return [each for each in self.nodes.values() if isinstance(each, FaultNode) and each.alive]
 
     def renew(self, node: SimNode) -> None:
-        if isinstance(node, FaultNode) and node.id not in self.struck:
+        """Its lease goes on, unless it is struck off, does not know that it is back, or sleeps."""
+        if not isinstance(node, FaultNode) or node.asleep():
+            return
+        if node.id not in {*self.struck, *self.returning}:
             node.lease_ends = float("inf")
 
     def lists(self, node: SimNode) -> bool:
@@ -225,8 +232,7 @@ class FaultSim(Simulation):
         )
         self.members[node.id] = node.member
         self.incarnations[node.id, node.member.incarnation] = node
-        assert isinstance(node, FaultNode)
-        node.lease_ends = float("inf")
+        self.returning.add(node.id)
         self.change()
 
     def kill(self, node: SimNode, *, detected: float = 0.0) -> None:
@@ -249,6 +255,10 @@ class FaultSim(Simulation):
         if isinstance(node, FaultNode) and node.asleep():
             self.at(node.asleep_until, self._install, node, view, placement)
         else:
+            if view.incarnations.get(node.id) == node.member.incarnation:
+                self.returning.discard(node.id)
+                if isinstance(node, FaultNode) and node.lease_ends <= self.now:
+                    self.renew(node)
             super()._install(node, view, placement)
 
     # -- links ----------------------------------------------------------------------
@@ -339,13 +349,14 @@ class FaultSim(Simulation):
                 found.append(process)
         return found
 
-    def look(self, node: SimNode) -> None:
+    def look(self, node: FaultNode) -> None:
         """After each step of a node: is what it serves its to serve?"""
         core = node.engine._parts.core
         for number, slot in core.slots.items():
             if self.homes.get((number, slot.epoch)) is not node:
                 self._begun(node, number, slot.epoch, slot.lineage)
-            self.served_at[number] = self.now
+            if node.leased(self.now):  # else it acknowledges nothing
+                self.served_at[number] = self.now
         for number, slot in core.copies.items():
             self._attempted(number, slot.epoch, slot.holders)
             if slot.lineage in self.lineages[number]:

@@ -283,7 +283,8 @@ def test_an_edges_copy_is_merged_into_the_record() -> None:
     assert dict(done.record.cursors)["/a"] == Cursor(1, 6)
     other = rig.nodes[2]
     assert home.says(other.id, put(address, other, 1)) == [Failed(77, Code.MOVED)]
-    (done,) = home.says(other.id, put(address, other, 2))
+    moved, done = home.says(other.id, put(address, other, 2))
+    assert moved == SessionMoved(address, 1), "the edge that was sooner is told"
     assert (done.record.edge, done.record.generation) == (other.id, 2)
     assert home.says(edge.id, put(address, edge, 1)) == [Failed(77, Code.MOVED)]
 

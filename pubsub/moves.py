@@ -18,6 +18,8 @@ from pubsub.errors import Code
 from pubsub.messages import Failed, Release, Released, SessionAttach, SessionMoved
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from dht.effects import Effect
     from dht.ids import NodeId
     from pubsub.core import Core
@@ -102,6 +104,8 @@ class Moves:
         if moved is not None and moved.generation <= message.generation:
             del self._overruled[sender, message.address]
         record = slot.record(message.address)
+        if record is not None and sender != record.edge:
+            record.settle_with(sender)  # (the copies learn of it with the next change)
         if record is None or not self._registry.writes(sender, message.generation, record):
             return
         self._registry.consume(record, message.cursors, now)
@@ -180,11 +184,24 @@ class Moves:
                 self._finish(slot, record, now, out)
 
     def _overrule(self, record: SessionRecord, out: list[Effect]) -> None:
-        """Tell an edge that has not let go; and over each new link to it until it answers."""
-        moved = SessionMoved(record.address, record.generation)
-        out.append(Send(record.edge, moved))
-        self._overruled.pop((record.edge, record.address), None)
-        self._overruled[record.edge, record.address] = moved
+        """Tell an edge that has not let go; the record has it for homes to come."""
+        self._tell(record.edge, SessionMoved(record.address, record.generation), out)
+        record.overrule()
+
+    def slots_opened(self, slots: Iterable[Slot], out: list[Effect]) -> None:
+        """Edges that a home of before has overruled may not have heard of it."""
+        for slot in slots:
+            for record in (slot.records or {}).values():
+                for edge in record.former:
+                    if edge != self._core.me:
+                        moved = SessionMoved(record.address, record.generation - 1)
+                        self._tell(edge, moved, out)
+
+    def _tell(self, edge: NodeId, moved: SessionMoved, out: list[Effect]) -> None:
+        """And again over each new link to it, until it answers."""
+        out.append(Send(edge, moved))
+        self._overruled.pop((edge, moved.address), None)
+        self._overruled[edge, moved.address] = moved
         if len(self._overruled) > _OVERRULED:
             del self._overruled[next(iter(self._overruled))]
 

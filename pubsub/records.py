@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Cursors: TypeAlias = tuple[tuple[str, Cursor], ...]
 _SHARED: Final = 8_192
+_FORMER: Final = 8  # edges that may not know that they have lost a session; the latest
 
 
 class Sharer:
@@ -60,7 +61,7 @@ class SessionRecord:
     assigned in it, so that offsets go on from there.
     """
 
-    __slots__ = ("address", "cursors", "edge", "extra", "generation", "inbox")
+    __slots__ = ("address", "cursors", "edge", "extra", "former", "generation", "inbox")
 
     def __init__(
         self, address: str, edge: NodeId, generation: int, inbox: Cursor, extra: bytes = b""
@@ -71,16 +72,18 @@ class SessionRecord:
         self.inbox = inbox
         self.cursors: Cursors = ()  # without the inbox
         self.extra = extra
+        self.former: tuple[NodeId, ...] = ()
 
     def copy(self) -> SessionRecord:
         """A record of its own, as this one is now."""
         twin = SessionRecord(self.address, self.edge, self.generation, self.inbox, self.extra)
         twin.cursors = self.cursors
+        twin.former = self.former
         return twin
 
     def to_wire(self) -> Record:
         cursors = ((self.address, self.inbox), *self.cursors)
-        return Record(self.address, self.edge, self.generation, cursors, self.extra)
+        return Record(self.address, self.edge, self.generation, cursors, self.extra, self.former)
 
     @classmethod
     def from_wire(cls, record: Record, sharer: Sharer) -> SessionRecord:
@@ -93,7 +96,17 @@ class SessionRecord:
                 others.append(pair)
         made = cls(record.address, record.edge, record.generation, inbox, record.extra)
         made.cursors = sharer.share(tuple(others))
+        made.former = record.former
         return made
+
+    def overrule(self) -> None:
+        """The session is taken from its edge without its word."""
+        self.former = (*(node for node in self.former if node != self.edge), self.edge)[-_FORMER:]
+
+    def settle_with(self, node: NodeId) -> None:
+        """`node` knows that it has not got the session, or has got it again."""
+        if node in self.former:
+            self.former = tuple([each for each in self.former if each != node])
 
     def advance(self, cursors: Cursors, sharer: Sharer) -> None:
         """Move subscriptions forward to `cursors`; never back, and none that it does not have."""

@@ -270,6 +270,7 @@ class Registry:
         if topic is not None:
             topic.feed = None
         record.edge = edge
+        record.settle_with(edge)
         self._orphans.pop(record.address, None)
         if edge != self._core.me:
             self._away.setdefault(edge, {})[record.address] = None

@@ -187,6 +187,7 @@ class Takeover:
         for slot in slots:
             self._open(slot, now, topics)
         self.edge.slots_opened(slots, now, out)
+        self.moves.slots_opened(slots, out)
         self.tree.slots_opened({slot.number for slot in slots}, now, out)
         self._registry.inboxes.slots_opened(topics, out)
         self.patterns.forwarding.topics_opened(topics, now, out)

@@ -42,7 +42,8 @@ class Record(msgspec.Struct, frozen=True, array_like=True):
 
     `cursors` names every subscription (and the inbox, under the session's own
     address) with the position up to which the client has been served.
-    `extra` is the edge's own: opaque to the home.
+    `extra` is the edge's own: opaque to the home. `former`: edges from which the session
+    was taken without their word, and which may not know it yet.
     """
 
     address: str
@@ -50,3 +51,4 @@ class Record(msgspec.Struct, frozen=True, array_like=True):
     generation: int
     cursors: tuple[tuple[str, Cursor], ...]
     extra: bytes = b""
+    former: tuple[NodeId, ...] = ()

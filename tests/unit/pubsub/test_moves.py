@@ -107,6 +107,45 @@ def test_an_edge_that_was_overruled_is_told_until_it_answers() -> None:
     assert len(rig.messages(SessionMoved)) == told
 
 
+def test_the_next_home_tells_an_edge_that_was_overruled() -> None:
+    rig = Rig(4)
+    home, heir = rig.holders(rig.address(rig.nodes[0]))[:2]
+    edge, newer = [node for node in rig.nodes if node not in (home, heir)]
+    address = held(rig, edge)
+    rig.hold = lambda message: isinstance(message, Release | SessionMoved)
+    newer.attach(address)
+    rig.tick(1.1)
+    assert edge.engine.statistics().held == 1
+    rig.kill(home)  # the edge is not told
+    rig.hold = lambda message: False
+    rig.change()
+    assert edge.took(SessionLost) == [SessionLost(address)]
+    assert edge.engine.statistics().held == 0
+    record = rig.home(address).engine.record(address)
+    assert record is not None
+    assert (record.edge, record.generation, record.former) == (newer.id, 2, ())
+
+
+def test_who_has_the_session_again_is_not_told_that_it_has_lost_it() -> None:
+    rig = Rig(4)
+    home, heir = rig.holders(rig.address(rig.nodes[0]))[:2]
+    edge, newer = [node for node in rig.nodes if node not in (home, heir)]
+    address = held(rig, edge)
+    rig.hold = lambda message: isinstance(message, Release | SessionMoved)
+    newer.attach(address)
+    rig.tick(1.1)
+    rig.held.clear()
+    rig.hold = lambda message: False
+    assert edge.attach(address) is None
+    release(newer, address)
+    assert edge.results()[-1].record.generation == 3
+    assert edge.results()[-1].record.former == ()
+    rig.kill(home)
+    rig.change()
+    assert not edge.took(SessionLost)
+    assert edge.engine.statistics().held == 1
+
+
 def test_an_old_edge_that_is_gone_is_not_asked() -> None:
     rig = Rig()
     edge, newer = rig.nodes[1:3]

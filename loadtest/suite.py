@@ -130,7 +130,9 @@ SCENARIOS: Final = (
         growth,
         growth.Growth,
         growth.Growth(rounds=2),
-        growth.Growth(sessions=("500", "2000"), channels=("1", "1000"), nodes=("1", "3"), rounds=2),
+        growth.Growth(
+            sessions=("500", "2000"), channels=("1", "1000"), nodes=("1", "3"), rest=5.0, rounds=2
+        ),
     ),
     Scenario(
         "plurk",

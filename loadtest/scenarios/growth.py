@@ -21,7 +21,6 @@ _CHANNEL: Final = "/bench/room"
 _KB: Final = 1024
 _MB: Final = 2**20
 _REST: Final = 10.0  # seconds in which idle CPU is counted
-_PINGS: Final = 30.0  # seconds: every session has been pinged and has connected once more
 _QUIET: Final = 1.0
 _WARM_UP: Final = 200
 _SESSIONS_OF_CHANNELS: Final = 5_000
@@ -40,6 +39,7 @@ class Growth:
         ("1", "100", "10000", "100000"), "Channels.", name="--channels"
     )
     nodes: tuple[str, ...] = option(("1", "3", "6", "9"), "Nodes.", name="--nodes")
+    rest: float = option(30.0, "Seconds of idle CPU: each session pinged and connected again.")
     messages: int = option(10, "Messages a round.")
     rounds: int = option(3, "Rounds; the plots show their medians.")
 
@@ -85,7 +85,7 @@ def _with_sessions(settings: Growth, sessions: int, report: Report) -> None:
         room = Room([node], swarm, _CHANNEL)
         _point(report, "Resident memory", "sessions", "MB", sessions, grown / _MB)
         _point(report, "Memory a session", "sessions", "KB", sessions, grown / sessions / _KB)
-        idle = room.rest(_PINGS) * 100
+        idle = room.rest(settings.rest) * 100
         _point(report, "CPU while idle", "sessions", "% of a core", sessions, idle)
         room.publish(2)
         for _ in range(settings.rounds):

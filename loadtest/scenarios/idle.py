@@ -144,7 +144,6 @@ def _measure_silence(settings: Idle, report: Report, progress: Progress) -> None
             node.cpu().since(then).total / settings.seconds * 100
             for node, then in zip(nodes, before, strict=True)
         ]
-    kept_alive = most * settings.seconds / _KEEP_ALIVE
     plot = report.draw("CPU against silent streams", "streams", "% of a core")
     for (streams, options), share in zip(cases, used, strict=True):
         kept = " without keep-alives" if options else ""
@@ -153,11 +152,9 @@ def _measure_silence(settings: Idle, report: Report, progress: Progress) -> None
             plot.series.setdefault(f"keep-alives each {_KEEP_ALIVE:.0f} s", []).append(
                 (streams, share)
             )
-    report.add(
-        "CPU of a keep-alive",
-        "µs",
-        (used[-2] - used[-1]) / 100 * settings.seconds / kept_alive * _US,
-    )
+    if settings.seconds > 2 * _KEEP_ALIVE:  # else many a stream had none
+        each = (used[-2] - used[-1]) / 100 * _KEEP_ALIVE / most * _US
+        report.add("CPU of a keep-alive", "µs", each)
     report.add(
         f"CPU that {most:,} silent streams add, but for keep-alives",
         "% of a core",

@@ -48,12 +48,16 @@ def test_a_ring_and_a_proxy_are_compared(monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.nightly  # it starts nine nodes
 def test_growth_draws_its_points(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(growth, "_REST", 0.3)
-    monkeypatch.setattr(growth, "_PINGS", 0.3)
     monkeypatch.setattr(growth, "_WARM_UP", 10)
     monkeypatch.setattr(growth, "_SESSIONS_OF_CHANNELS", 50)
     monkeypatch.setattr(growth, "_SUBSCRIBERS_OF_NODES", 50)
     settings = growth.Growth(
-        sessions=("50", "100"), channels=("1", "30"), nodes=("1", "2"), messages=2, rounds=1
+        sessions=("50", "100"),
+        channels=("1", "30"),
+        nodes=("1", "2"),
+        rest=0.3,
+        messages=2,
+        rounds=1,
     )
     report = growth.run(settings, silent)
     titles = {plot.title: len(plot.series["node"]) for plot in report.plots}

@@ -231,13 +231,17 @@ class PubSubEngine:
         self._parts.submit(request, address, message, now, out)
         return out
 
-    def attach_session(self, request: int, address: str, now: float) -> list[Effect]:
+    def attach_session(
+        self, request: int, address: str, now: float, edge: NodeId = b""
+    ) -> list[Effect]:
         """Make this node the session's edge. Answer: SessionDone (its new generation) or Failed.
+
+        `edge` as in `SessionAttach`.
 
         Unread inbox entries follow as `Deliver`.
         """
         out: list[Effect] = []
-        self._parts.submit(request, address, SessionAttach(request, address), now, out)
+        self._parts.submit(request, address, SessionAttach(request, address, edge), now, out)
         return out
 
     def close_session(self, address: str, generation: int, now: float) -> list[Effect]:

@@ -181,10 +181,15 @@ class SessionUpdate(msgspec.Struct, frozen=True, array_like=True, tag=42):
 
 
 class SessionAttach(msgspec.Struct, frozen=True, array_like=True, tag=43):
-    """New edge -> home: make me the edge. Commits generation + 1."""
+    """New edge -> home: make me the edge. Commits generation + 1.
+
+    `edge`: who has let go of the session; empty: whoever has it. Another that has it by
+    now keeps it.
+    """
 
     request: int
     address: str
+    edge: bytes = b""
 
 
 class SessionClose(msgspec.Struct, frozen=True, array_like=True, tag=44):

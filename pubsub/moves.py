@@ -79,6 +79,11 @@ class Moves:
         elif record.edge == sender:
             # It is the edge: a retry whose answer was lost, or a client that came back to it.
             self._commit(slot, record, sender, message.request, now, out)
+        elif message.edge not in {b"", record.edge} and record.edge in self._core.members:
+            # Another has been faster. It may have sent what its client has not acknowledged
+            # yet: whoever brings a request of that client is to ask it.
+            failed = Failed(message.request, Code.UNAVAILABLE)
+            self._requests.respond(sender, failed, now, out)
         elif record.edge in self._core.members:
             deadline = now + self._core.limits.release_seconds
             move = _Move(sender, message.request, record.generation, deadline)

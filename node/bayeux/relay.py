@@ -12,6 +12,7 @@ from __future__ import annotations
 import itertools
 from collections import OrderedDict
 from functools import partial
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import structlog
@@ -142,7 +143,7 @@ class Relays:
 
     def _go_on(self, outbound: Outbound, edge: NodeId) -> None:
         if edge == self._cluster.me:
-            self._attach(outbound)
+            self._attach(outbound, edge)
         elif not edge or not self._post(outbound, edge):
             self._hold(outbound)
 
@@ -190,7 +191,9 @@ class Relays:
             self._held[outbound] = None
             self._held_some.set()
 
-    def _attach(self, outbound: Outbound) -> None:
+    def _attach(self, outbound: Outbound, edge: NodeId) -> None:
+        """Become the edge in place of `edge`, which does not hold the session, or lets go."""
+
         def attached(result: Session | Failed) -> None:
             if outbound.conn.owner is not outbound:
                 return
@@ -201,7 +204,7 @@ class Relays:
             else:
                 self._hold(outbound)
 
-        self._sessions.resume(outbound.address, attached)
+        self._sessions.resume(outbound.address, attached, edge)
 
     def _answer_locally(self, outbound: Outbound, session: Session | None) -> None:
         conn = outbound.conn
@@ -216,11 +219,12 @@ class Relays:
 
     @staticmethod
     def _respond(outbound: Outbound, status: int, body: bytes) -> None:
-        outbound.conn.owner = None
-        if status == 200:
-            outbound.conn.respond_json(body)
+        conn = outbound.conn
+        conn.owner = None
+        if status == HTTPStatus.OK and not isinstance(conn, Claim):
+            conn.respond_json(body)
         else:
-            outbound.conn.respond(status, body)
+            conn.respond(status, body)
 
     def cancel(self, outbound: Outbound) -> None:
         """The client has gone: the edge must not spend messages on its poll."""
@@ -246,10 +250,12 @@ class Relays:
                 if outbound is None or outbound.to != sender:
                     return
                 del self._outbound[message.request]
-                if isinstance(message, Relayed):
-                    self._respond(outbound, message.status, message.body)
-                else:
+                if isinstance(message, RelayMiss):
                     self._missed(outbound, message)
+                elif isinstance(outbound.conn, Claim) and message.status == HTTPStatus.OK:
+                    self._attach(outbound, sender)
+                else:
+                    self._respond(outbound, message.status, message.body)
 
     def _missed(self, outbound: Outbound, miss: RelayMiss) -> None:
         """Whoever was asked does not hold the session: on to where it says, or to the home."""
@@ -267,7 +273,7 @@ class Relays:
                 self._edges.popitem(last=False)
             self._go_on(outbound, miss.edge)
         elif miss.code == Code.MOVED or (named and not at_home):
-            self._attach(outbound)  # nobody has it
+            self._attach(outbound, asked)  # nobody has it
         elif at_home:
             self._hold(outbound)  # its slot is being taken over
         else:
@@ -363,5 +369,5 @@ class Relays:
 
         `ack`: the last batch that its client has got; who lets go of it need not repeat that.
         """
-        claim = Claim(self._sessions, address, transport, on_done, ack)
+        claim = Claim(transport, on_done, ack)
         self.forward(claim, address, b"", mark)

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from dht.ids import NodeId
     from node.bayeux.callback import CallbackPoll
     from node.bayeux.relay import Relays
-    from node.bayeux.sessions import Sessions
     from node.cluster.messages import Relay
     from node.http import HttpConnection
     from node.session import Session
@@ -112,35 +111,23 @@ class Claim:
     even disturb it.
     """
 
-    __slots__ = ("_address", "_on_done", "_sessions", "ack", "owner", "transport")
+    __slots__ = ("_on_done", "ack", "owner", "transport")
 
     def __init__(
-        self,
-        sessions: Sessions,
-        address: str,
-        transport: str,
-        on_done: Callable[[Session | Failed], None],
-        ack: int = 0,
+        self, transport: str, on_done: Callable[[Session | Failed], None], ack: int = 0
     ) -> None:
         """`ack`: the last batch that the client says it has got, if it does."""
         self.ack = ack
-        self._sessions = sessions
-        self._address = address
         self._on_done = on_done
         self.transport = transport
         self.owner: object | None = None
 
-    def respond_json(self, body: bytes) -> None:
-        """The edge agrees: the session moves."""
-        del body
-        self._sessions.resume(self._address, self._on_done)
-
     def respond(self, status: int, body: bytes) -> None:
-        """The edge does not, or nobody can be asked now."""
+        """The edge does not agree, or nobody can be asked now."""
         del body
         code = Code.UNKNOWN_SESSION if status == UNKNOWN else Code.UNAVAILABLE
         self._on_done(Failed(0, code))
 
     def settle(self, session: Session | None) -> None:
-        """There was nobody to ask: the session is here already, or nowhere."""
+        """The session is here, or nowhere."""
         self._on_done(session if session is not None else Failed(0, Code.UNKNOWN_SESSION))

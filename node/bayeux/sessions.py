@@ -21,6 +21,7 @@ from pubsub.messages import Cursor, Failed, Record, SessionDone
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from dht.ids import NodeId
     from node.bayeux.extensions import Exchange
     from node.cluster.driver import Cluster
     from node.config import Config
@@ -134,8 +135,13 @@ class Sessions(Connects):
         """Whether this node is about to become the session's edge."""
         return address in self._resuming
 
-    def resume(self, address: str, on_done: Callable[[Session | Failed], None]) -> None:
-        """Become the edge of a session that lived elsewhere, unless another request was faster."""
+    def resume(
+        self, address: str, on_done: Callable[[Session | Failed], None], edge: NodeId = b""
+    ) -> None:
+        """Become the edge of a session that lived elsewhere, unless another request was faster.
+
+        `edge`: the node that has let go of it, if one has; from another it is not taken.
+        """
         waiting = self._resuming.get(address)
         if waiting is not None:
             waiting.append(on_done)
@@ -152,7 +158,7 @@ class Sessions(Connects):
             else:
                 self._rejoin(result.record)
 
-        self._cluster.attach_session(address, attached)
+        self._cluster.attach_session(address, attached, edge)
 
     def _rejoin(self, record: Record) -> None:
         old = self._by_address.get(record.address)

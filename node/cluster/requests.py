@@ -143,13 +143,18 @@ class Requests(ABC):
             )
         )
 
-    def attach_session(self, address: str, on_done: Callable[[SessionDone | Failed], None]) -> None:
-        """Make this node the edge of a session; commits the next generation."""
+    def attach_session(
+        self, address: str, on_done: Callable[[SessionDone | Failed], None], edge: NodeId = b""
+    ) -> None:
+        """Make this node the edge of a session; commits the next generation.
+
+        `edge`: who has let go of it; if another has it by now, this fails. Empty: whoever has it.
+        """
         if self._pubsub is None:
             on_done(_UNAVAILABLE)
             return
         request = self._ask(on_done)
-        self._act_pubsub(self._pubsub.attach_session(request, address, trio.current_time()))
+        self._act_pubsub(self._pubsub.attach_session(request, address, trio.current_time(), edge))
 
     def close_session(self, address: str, generation: int) -> None:
         """The session is over."""

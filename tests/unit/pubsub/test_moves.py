@@ -63,6 +63,24 @@ def test_what_is_unread_goes_to_the_new_edge() -> None:
     assert newer.took(Deliver)
 
 
+def test_what_one_edge_has_let_go_of_is_not_taken_from_the_next() -> None:
+    """Of two requests the later would not know what the earlier's answer has brought."""
+    rig = Rig()
+    home, edge, newer = rig.nodes
+    address = held(rig, edge)
+    newer.attach(address)
+    release(edge, address)
+    assert home.says(edge.id, SessionAttach(5, address, edge.id))[0] == Failed(5, Code.UNAVAILABLE)
+    assert not rig.messages(Release)[1:]
+    record = home.engine.record(address)
+    assert record is not None
+    assert record.edge == newer.id
+    rig.kill(newer)
+    rig.change()
+    said = home.says(edge.id, SessionAttach(6, address, edge.id))
+    assert Failed(6, Code.UNAVAILABLE) not in said, "but it is from one that is gone"
+
+
 def test_to_attach_where_it_is_changes_nothing() -> None:
     rig = Rig()
     for edge in rig.nodes[:2]:

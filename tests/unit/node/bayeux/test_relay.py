@@ -70,12 +70,16 @@ class FakeSessions:
         self.here: dict[str, Session] = {}
         self.attaching: dict[str, list[Callable[[Session | Failed], None]]] = {}
         self.lost: list[object] = []
+        self.taken_from = b""  # the edge that has let go of the last
         self.get = self.here.get
 
     def resuming(self, address: str) -> bool:
         return address in self.attaching
 
-    def resume(self, address: str, on_done: Callable[[Session | Failed], None]) -> None:
+    def resume(
+        self, address: str, on_done: Callable[[Session | Failed], None], edge: bytes = b""
+    ) -> None:
+        self.taken_from = edge
         self.attaching.setdefault(address, []).append(on_done)
 
     def attached(self, address: str, result: Session | Failed) -> None:
@@ -185,6 +189,7 @@ async def test_and_on_to_the_edge_that_the_home_names(rig: Rig) -> None:
 async def test_where_nobody_holds_it_this_node_becomes_the_edge(rig: Rig) -> None:
     poll = rig.ask()
     rig.miss(Code.MOVED)
+    assert rig.sessions.taken_from == HOME, "and from no other that was faster"
     rig.sessions.attached(rig.address, rig.session())
     assert poll.body == [True]
 
@@ -379,6 +384,35 @@ async def test_the_clients_of_a_lost_node_have_gone(rig: Rig) -> None:
     rig.relays.receive(EDGE, Relay(8, rig.address, BODY))
     rig.relays.receive(EDGE, RelayCancel(8))
     assert len(rig.sessions.lost) == 2
+
+
+async def test_a_stream_has_the_session_once_its_edge_agrees(
+    rig: Rig, autojump_clock: MockClock
+) -> None:
+    results: list[Session | Failed] = []
+    rig.relays.claim(rig.address, b"", "websocket", results.append, 12)
+    rig.miss(Code.MOVED, EDGE)
+    to, relay = rig.last()
+    assert (to, relay.body, relay.ack) == (EDGE, b"", 12)
+    rig.answer(Relayed(relay.request, 200, b""), EDGE)
+    assert rig.sessions.taken_from == EDGE
+    # Another was faster: that one is asked, and told what the client has got.
+    rig.sessions.attached(rig.address, Failed(0, Code.UNAVAILABLE))
+    await trio.sleep(0.2)
+    assert not results
+    assert rig.last()[1].ack == 12
+    rig.answer(Relayed(rig.last()[1].request, 200, b""), HOME)
+    session = rig.session()
+    rig.sessions.attached(rig.address, session)
+    assert results == [session]
+
+
+async def test_but_not_if_it_does_not_agree(rig: Rig) -> None:
+    results: list[Session | Failed] = []
+    rig.relays.claim(rig.address, b"", "websocket", results.append)
+    rig.answer(Relayed(rig.last()[1].request, 402, b""), HOME)
+    assert results == [Failed(0, Code.UNKNOWN_SESSION)]
+    assert not rig.sessions.attaching
 
 
 # -- leaving -----------------------------------------------------------------------------

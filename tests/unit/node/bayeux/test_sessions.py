@@ -32,7 +32,9 @@ async def test_entries_before_the_answer_to_an_attach_are_seen(
     client = edge.client()
     edge.sessions.lost(client.address)
     asked: list[Callable[[SessionDone | Failed], None]] = []
-    monkeypatch.setattr(edge.cluster, "attach_session", lambda _address, done: asked.append(done))
+    monkeypatch.setattr(
+        edge.cluster, "attach_session", lambda _address, done, _edge: asked.append(done)
+    )
     edge.sessions.resume(client.address, lambda _result: None)
     write_to(edge, client, "m1")  # nobody has the session yet
     record = edge.cluster.record(client.address)
@@ -95,7 +97,7 @@ async def test_who_waited_for_a_session_that_moved_on_meanwhile_is_told_so(
     edge.sessions.lost(client.address)
     joins: list[Callable[..., None]] = []
     monkeypatch.setattr(
-        edge.cluster, "attach_session", lambda _a, done: done(SessionDone(1, record))
+        edge.cluster, "attach_session", lambda _a, done, _edge: done(SessionDone(1, record))
     )
     monkeypatch.setattr(edge.sessions.hub, "join", lambda _s, _c, _at, done: joins.append(done))
     results: list[object] = []

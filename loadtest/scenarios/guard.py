@@ -20,7 +20,7 @@ from loadtest.swarm.orders import Open
 if TYPE_CHECKING:
     from loadtest.settings import Progress
 
-MUST_TIMES: Final = {"websocket": 2.0, "sse": 2.0, "long-polling": 4.2}  # the floor
+MUST_TIMES: Final = {"websocket": 2.0, "sse": 2.0, "long-polling": 7.5}  # the floor
 MUST_KB: Final = 2.0
 _KB: Final = 1024
 _SETTLE: Final = 0.5

@@ -126,11 +126,16 @@ def test_callbacks_are_relayed_as_what_they_are(three_nodes: ClusterProcess) -> 
     connect = {"channel": "/meta/connect", "connectionType": "callback-polling", **session}
     connect["advice"] = {"timeout": 2_000}
     connection = http.client.HTTPConnection("127.0.0.1", nodes[2].client_port, timeout=10)
-    connection.request("GET", f"/bayeux/connect?jsonp=f&message={quote(json.dumps(connect))}")
-    body = connection.getresponse().read().decode()
+    got: list[object] = []
+    for _ in range(3):  # the first is answered at once, perhaps before the message is there
+        connection.request("GET", f"/bayeux/connect?jsonp=f&message={quote(json.dumps(connect))}")
+        body = connection.getresponse().read().decode()
+        assert body.startswith("/**/f([")
+        assert "\u2028" not in body
+        got += [reply["data"] for reply in json.loads(body[6:-2]) if "data" in reply]
+        if got:
+            break
     connection.close()
-    assert body.startswith("/**/f([")
-    assert "\u2028" not in body
-    assert json.loads(body[6:-2])[0]["data"] == "\u2028"
+    assert got == ["\u2028"]
     name = 'cometring_delivered_total{transport="callback-polling"}'
     assert sum(node.metrics().get(name, 0.0) for node in nodes) == 1

@@ -53,6 +53,7 @@ KEPT = {
     6956: "an edge that put its copy sooner than a newer one is not told that it was overtaken",
     8904: "a home that had no lease counted as serving (no fault of the ring)",
     9936: "a home that was struck off counts its wait from before another served",
+    41211: "a mended cut opened a link that was being reset, before its end (no fault of the ring)",
     5026: "a gap is told to a node that has not got the session yet, and not again",
 }
 
@@ -109,6 +110,32 @@ def test_a_process_hears_of_its_links_in_order_however_it_pauses(
     sim.run(0.3)
     assert not heard
     sim.run(0.2)
+    assert heard == ["closed", "opened"]
+
+
+def test_a_cut_that_is_mended_opens_no_link_that_is_being_reset(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its end would be heard of after its beginning, and nothing after that."""
+    sim = FaultSim(1, names=["/chat/0"])
+    sim.start(3)
+    node, other = sim.running()[:2]
+    heard: list[str] = []
+
+    def closed(peer: NodeId, now: float) -> list[Effect]:
+        heard.append("closed")
+        return []
+
+    def opened(peer: NodeId, now: float) -> list[Effect]:
+        heard.append("opened")
+        return []
+
+    monkeypatch.setattr(node.engine, "link_closed", closed)
+    monkeypatch.setattr(node.engine, "link_opened", opened)
+    sim.block({node.id}, {other.id}, both=True)
+    sim.reset_link(node.id, other.id)
+    sim.unblock()
+    sim.run(0.3)
     assert heard == ["closed", "opened"]
 
 

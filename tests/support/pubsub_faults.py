@@ -294,7 +294,8 @@ class FaultSim(Simulation):
             mended.add((one, other) if one < other else (other, one))
             for sender, message in held:
                 self.send(sender, other, message)
-        for link in sorted(mended & self._down):
+        # (Where one is being reset both ends have to hear of its end first.)
+        for link in sorted((mended & self._down) - self._resetting):
             self._opened(link)
 
     def send(self, sender: SimNode, to: NodeId, message: Any) -> None:

@@ -379,6 +379,7 @@ class Simulation:
         self._requests = 0
         self._links: dict[tuple[NodeId, NodeId], int] = defaultdict(int)  # generation of a link
         self._down: set[tuple[NodeId, NodeId]] = set()
+        self._resetting: set[tuple[NodeId, NodeId]] = set()  # will be up again by themselves
         self._queued: dict[tuple[NodeId, NodeId], list[Any]] = defaultdict(list)
         self._arrival: dict[tuple[NodeId, NodeId], float] = defaultdict(float)
 
@@ -437,6 +438,7 @@ class Simulation:
 
     def _opened(self, link: tuple[NodeId, NodeId]) -> None:
         self._down.discard(link)
+        self._resetting.discard(link)
         for sender, to, message in self._queued.pop(link, ()):
             self.send(sender, to, message)
         left, right = (self.nodes[node] for node in link)
@@ -454,6 +456,7 @@ class Simulation:
             return
         self._links[link] += 1
         self._down.add(link)
+        self._resetting.add(link)
         for node, other in ((left, right), (right, left)):
             self.after(self.rng.uniform(0.0, 0.01), self._closed, self.nodes[node], other)
         self.after(self.rng.uniform(0.011, 0.05), self._opened, link)

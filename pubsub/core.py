@@ -27,7 +27,6 @@ class Core:
 
     __slots__ = (
         "_holders",
-        "_listed_until",
         "alive",
         "budget",
         "copies",
@@ -38,6 +37,7 @@ class Core:
         "incarnation",
         "leased",
         "limits",
+        "listed_until",
         "me",
         "members",
         "placement",
@@ -73,7 +73,7 @@ class Core:
         self.incarnation = 0  # ... and in the last view that has listed me
         self.renewed = False  # the present view has let this process in again
         self.struck_after = 0  # ... which others had struck off after this view
-        self._listed_until = 0
+        self.listed_until = 0  # the last view here that has listed me
         self._holders: dict[tuple[NodeId, ...], Holders] = {}
 
     @property
@@ -97,12 +97,12 @@ class Core:
         mine = view.incarnations.get(self.me)
         self.renewed = mine is not None and self.incarnation not in {0, mine}
         if self.renewed:
-            self.struck_after = self._listed_until
+            self.struck_after = self.listed_until
         if self.view is None and self.me in {member.id for member in view.active}:
             self.founded = view.number  # whoever comes to a ring is JOINING at first
         if mine is not None:
             self.first = self.first or mine
-            self.incarnation, self._listed_until = mine, view.number
+            self.incarnation, self.listed_until = mine, view.number
         self.view, self.placement, self.members = view, placement, view.by_id
         self.alive = view.incarnations
         self._holders = {}

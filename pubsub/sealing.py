@@ -84,6 +84,8 @@ class Sealing:
             return Claim(0, 0, 0, (), told, seen, since, 0, core.first, is_complete)
         slot.fenced = True
         until = past.struck_off_since(slot.epoch)
+        if not until and core.view_number + 1 < view:  # in between it may have been struck off
+            until = max(slot.epoch, core.listed_until)
         state = (slot.epoch, slot.seq, slot.lineage, slot.holders)
         if not until and not told:  # nobody can have gone on without it
             return Claim(*state, (), (), view, 0, core.first)

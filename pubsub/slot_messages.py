@@ -145,7 +145,7 @@ class Claim(msgspec.Struct, frozen=True, array_like=True):
     time, oldest first. `seen`: who was to hold the slot in the views before the
     asker's, of which it knows every one from `since` on. Both are left out where
     nobody can have gone on without its copy. `until`: it was struck off after
-    that view, and let in again; 0: never since `epoch`. `first`: the incarnation
+    that view, and let in again, or may have been; 0: never since `epoch`. `first`: the incarnation
     with which its process began, which is another one now if so. `complete`:
     before `since` is longer ago than copies are waited for, or the ring was not
     there.

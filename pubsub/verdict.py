@@ -85,7 +85,8 @@ def weigh(
         return Verdict(wait_for=waiting)
     later += [p for claim in claims.values() for p in claim.seen if best < p[0] < view]
     _, unproven = _weigh_later(later, claims, alive)
-    last = best if unproven else max(claim.until or view for claim in with_copy.values())
+    # (None is what it was: who tells of no end does not know yet that it was struck off.)
+    last = best if unproven else max(claim.until or best for claim in with_copy.values())
     is_covered = any(claim.since <= last + 1 for claim in claims.values())
     return Verdict(
         settled=True,

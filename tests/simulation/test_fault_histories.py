@@ -46,6 +46,7 @@ KEPT = {
     40507: "a home to be, behind with its view, begins an earlier reign than it holds a copy of",
     40805: "those left came after a holder was struck off, and do not wait for it (as played then)",
     583: "a home that slept or had no lease counted as serving (no fault of the ring)",
+    1504: "who does not know yet that it was struck off speaks for the views since",
     3109: "what an edge was never answered haunted it (no fault of the ring)",
     3487: "a copy that was pulled is adopted lossy, though others have spoken meanwhile",
     4649: "views that nobody knows are not waited for, because somebody knows the last seconds",

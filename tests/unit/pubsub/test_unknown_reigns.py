@@ -5,10 +5,11 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from dht.effects import Send
 from dht.ids import slot_of
 from dht.view import MemberState
 from pubsub.limits import Limits
-from pubsub.slot_messages import Claim, Sealed
+from pubsub.slot_messages import Claim, Seal, Sealed
 from pubsub.verdict import weigh
 from pubsub_rig import Node, Rig
 
@@ -46,6 +47,38 @@ def test_after_a_reign_that_may_have_begun_there_may_have_been_others() -> None:
     assert not verdict.unknown
     late = msgspec.structs.replace(NONE, since=3)  # who was to hold the slot in view 2?
     assert weigh(4, {A: copy, D: late}, alive, A).unknown
+
+
+def test_who_does_not_know_that_it_was_struck_off_does_not_speak_for_the_views_since() -> None:
+    """A and B are back; A knows it. Nobody knows who held the slot in views 4 to 6."""
+    held = ((A, 1), (B, 1), (C, 1))
+    aware = Claim(1, 9, 1, held, (), (), 7, until=3, first=1)
+    unaware = Claim(1, 9, 1, held, (), (), 7, first=1)
+    verdict = weigh(7, {A: aware, B: unaware}, {A: 2, B: 2}, A)
+    assert verdict.doubtful
+    assert verdict.unknown
+    assert not weigh(7, {A: aware, B: unaware}, {A: 2, B: 1}, A).doubtful, "it was there"
+    knows_all = msgspec.structs.replace(NONE, since=4)
+    assert not weigh(7, {A: aware, B: unaware, D: knows_all}, {A: 2, B: 2, D: 1}, A).doubtful
+
+
+def test_who_is_views_behind_says_until_when_it_was_a_member() -> None:
+    rig = Rig(3)
+    home, holder, _ = rig.holders("/a")
+    slot = slot_of("/a")
+    home.append("/a", "m1")
+    rig.change(only=[home])
+    for view, until in ((2, 0), (3, 1), (9, 1)):
+        (said,) = said_when_sealed(holder, home, slot, view)
+        assert (said.epoch, said.until) == (1, until), view
+
+
+def said_when_sealed(holder: Node, home: Node, slot: int, view: int) -> list[Claim]:
+    """What a holder claims to have, asked by the home of a view."""
+    holders = ((home.id, 1), (holder.id, 1))
+    out = holder.engine.receive(home.id, Seal(view, ((holders, (slot,)),)), holder.rig.now)
+    sent = [each.message for each in out if isinstance(each, Send)]
+    return [claim for each in sent if isinstance(each, Sealed) for claim, _ in each.claims]
 
 
 def without_founders(limits: Limits) -> tuple[Rig, Node, Node, str]:

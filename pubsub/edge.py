@@ -116,6 +116,9 @@ class Edge:
                 vacated = Vacated(address, generation)
                 self._registry.receive_vacated(sender, vacated, slot, now, out)
         elif held is None or held.generation < generation:
+            if held is not None and slot_of(address) not in self._core.slots:
+                # Of a generation that is over: its writes are refused.
+                self.lost(address, held.generation, out)
             out.append(Send(sender, Vacated(address, generation)))
 
     def close(self, address: str, generation: int, now: float, out: list[Effect]) -> None:

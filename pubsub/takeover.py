@@ -96,8 +96,11 @@ class Takeover:
         gained = [number for number in mine if number not in kept]
         # What was on its way starts over: somebody may have been sealed for a view in between.
         since = self.openings.give_up()
+        is_sure = old_view is not None and view.number == old_view.number + 1 and not core.renewed
         if core.renewed:
             since = {}  # another may have served them meanwhile
+        if not is_sure:  # ... and have answered what waits here
+            self._turn_away(list(self._queues), now, out)
         self.patterns.install_view(old_view, now, out)
         opened: list[Slot] = []
         if is_fresh:
@@ -110,9 +113,7 @@ class Takeover:
         self.moves.install_view(now, out)
         self._opened(opened, now, out)
         self.openings.proceed(list(self.openings), now, out)
-        for number in [number for number in self._queues if number not in self.openings]:
-            for sender, message in self._unqueue(number):
-                self.refuse(sender, message, now, out)
+        self._turn_away([n for n in self._queues if n not in self.openings], now, out)
         self._lanes.install_view()
         self.requests.install_view(now, out)
         self.edge.install_view(now, out)
@@ -255,6 +256,12 @@ class Takeover:
         for _, message in waiting:
             self._queued_bytes -= len(message.payload) if type(message) is Append else 0
         return waiting
+
+    def _turn_away(self, numbers: list[int], now: float, out: list[Effect]) -> None:
+        """Whoever wants something of these slots asks again."""
+        for number in numbers:
+            for sender, message in self._unqueue(number):
+                self.refuse(sender, message, now, out)
 
     # -- leaving, links, time -------------------------------------------------------------
 

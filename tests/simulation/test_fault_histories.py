@@ -51,6 +51,7 @@ KEPT = {
     3487: "a copy that was pulled is adopted lossy, though others have spoken meanwhile",
     4649: "views that nobody knows are not waited for, because somebody knows the last seconds",
     4884: "who was JOINING when the last ACTIVE member was struck off begins a fresh ring",
+    5876: "what waited for a home that was struck off is served again when it is back",
     6956: "an edge that put its copy sooner than a newer one is not told that it was overtaken",
     8904: "a home that had no lease counted as serving (no fault of the ring)",
     9936: "a home that was struck off counts its wait from before another served",

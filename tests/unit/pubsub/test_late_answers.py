@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from dht.view import MemberState
 from pubsub.effects import ReleaseSession, SessionLost
 from pubsub.messages import (
@@ -67,6 +69,17 @@ def test_a_late_answer_is_no_reason_to_let_go_while_the_node_asks_again() -> Non
     assert record.edge == edge.id
     home.append(address, "m1")
     assert unread(edge, address) == ["m1"]
+
+
+def test_who_hears_that_what_it_holds_is_of_a_generation_that_is_over_lets_go_of_it() -> None:
+    rig = Rig()
+    home, edge = rig.nodes[:2]
+    address = rig.address(home)
+    record = edge.open(address).record
+    late = SessionDone(99, msgspec.structs.replace(record, generation=2))
+    assert edge.says(home.id, late) == [Vacated(address, 2)]
+    assert edge.took(SessionLost) == [SessionLost(address)]
+    assert edge.engine.statistics().held == 0
 
 
 def test_an_edge_that_has_missed_what_was_consumed_is_told_where_to_go_on() -> None:

@@ -8,10 +8,19 @@ import pytest
 from dht.ids import slot_of
 from dht.placement import Placement
 from dht.view import MemberState, View
-from pubsub.effects import Deliver, Reset, SessionLost
+from pubsub.effects import Deliver, ReleaseSession, Reset, SessionLost
 from pubsub.errors import Code
 from pubsub.limits import Limits
-from pubsub.messages import Append, Appended, Consumed, Cursor, Failed, Joined, SessionPut
+from pubsub.messages import (
+    Append,
+    Appended,
+    Consumed,
+    Cursor,
+    Failed,
+    Joined,
+    SessionDone,
+    SessionPut,
+)
 from pubsub.slot_messages import (
     EntryPut,
     Install,
@@ -271,6 +280,36 @@ def test_requests_that_wait_for_a_slot_that_moves_on_are_refused() -> None:
     assert isinstance(third.results()[-1], Appended)
     assert outcomes(*rig.nodes)["lossy"] == 0
     assert ids(third, topic)[-2:] == ["m5", "m6"]
+
+
+def test_requests_that_waited_while_others_had_struck_their_home_off_are_refused() -> None:
+    """Another has answered them: served again, an attach would take the session from its edge."""
+    rig = Rig(6)
+    address = rig.address(rig.nodes[0])
+    home, heir = rig.holders(address)[:2]
+    edge, newer = [node for node in rig.nodes if node not in rig.holders(address)][:2]
+    edge.open(address)
+    rig.hold = lambda message: isinstance(message, Installed)
+    leave(rig, home)
+    assert rig.home(address) is heir
+    assert newer.attach(address) is None
+    assert heir.engine._parts.takeover._queued == 1
+    rig.held.clear()
+    rig.hold = lambda message: False
+    rig.cut(heir)
+    rig.change()
+    rig.tick(0.5)
+    edge.released(address, edge.took(ReleaseSession)[0].generation)
+    assert newer.results()[-1].record.generation == 2
+    answered = len(rig.messages(SessionDone))
+    rig.heal(heir)
+    rig.change()
+    rig.tick(2.0)
+    assert heir.engine.serving(slot_of(address))
+    assert len(rig.messages(SessionDone)) == answered, "it was served again"
+    record = heir.engine.record(address)
+    assert record is not None
+    assert (record.edge, record.generation) == (newer.id, 2)
 
 
 # -- deaths ---------------------------------------------------------------------------------

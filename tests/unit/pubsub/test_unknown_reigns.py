@@ -8,9 +8,10 @@ import pytest
 from dht.effects import Send
 from dht.ids import slot_of
 from dht.view import MemberState
+from pubsub import openings
 from pubsub.limits import Limits
-from pubsub.slot_messages import Claim, Seal, Sealed
-from pubsub.verdict import weigh
+from pubsub.slot_messages import Claim, Pulled, Seal, Sealed
+from pubsub.verdict import Verdict, weigh
 from pubsub_rig import Node, Rig
 
 A, B, C, D, E = (bytes([n]) * 20 for n in range(1, 6))
@@ -60,6 +61,16 @@ def test_who_does_not_know_that_it_was_struck_off_does_not_speak_for_the_views_s
     assert not weigh(7, {A: aware, B: unaware}, {A: 2, B: 1}, A).doubtful, "it was there"
     knows_all = msgspec.structs.replace(NONE, since=4)
     assert not weigh(7, {A: aware, B: unaware, D: knows_all}, {A: 2, B: 2, D: 1}, A).doubtful
+
+
+def test_the_last_seconds_are_enough_only_where_a_later_reign_is_in_doubt() -> None:
+    copy = Claim(1, 9, 1, ((A, 1), (B, 1)), (), (), 8, until=3, first=1)
+    recent = msgspec.structs.replace(NONE, since=6, complete=True)
+    assert weigh(8, {A: copy, D: recent}, {A: 2, D: 1}, A).unknown
+    in_doubt = msgspec.structs.replace(recent, seen=((6, ((C, 1), (E, 1))),))
+    verdict = weigh(8, {A: copy, D: in_doubt}, {A: 2, D: 1}, A)
+    assert verdict.gone == ((C, 1), (E, 1))
+    assert not verdict.unknown
 
 
 def test_who_is_views_behind_says_until_when_it_was_a_member() -> None:
@@ -141,3 +152,69 @@ def test_a_home_to_be_that_holds_a_later_reign_begins_none() -> None:
     copy = heir.engine._parts.core.copies[slot_of("/a")]
     assert (copy.epoch, copy.seq) == (3, 1)
     assert not heir.engine.serving(slot_of("/a"))
+
+
+def test_who_came_before_the_last_active_member_was_struck_off_begins_no_ring() -> None:
+    rig = Rig(1)
+    (founder,) = rig.nodes
+    founder.append("/a", "m1")
+    newcomer = rig.add(1, 2, MemberState.JOINING)
+    rig.change()
+    rig.cut(founder)
+    rig.change()
+    rig.set_state(newcomer, MemberState.ACTIVE)
+    rig.change()
+    rig.tick(2.0)
+    assert not newcomer.engine.serving(slot_of("/a"))
+    rig.heal(founder)
+    rig.change()
+    rig.tick(2.0)
+    assert rig.home("/a").append("/a", "m2").cursor.offset == 2
+
+
+def test_a_home_that_was_struck_off_waits_anew() -> None:
+    """Another may have served meanwhile."""
+    rig = Rig(3, limits=Limits(lossy_seconds=20.0))
+    address = rig.address(rig.nodes[0])
+    rig.nodes[0].open(address)
+    rig.cut(rig.nodes[2])
+    newcomers = [rig.add(index, 16, MemberState.JOINING) for index in (9, 11)]
+    rig.change()
+    rig.kill(rig.nodes[0])
+    rig.kill(rig.nodes[1])
+    for newcomer in newcomers:
+        rig.set_state(newcomer, MemberState.ACTIVE)
+    rig.change()
+    rig.tick(15.0)
+    home = rig.home(address)
+    rig.cut(home)
+    rig.change()
+    rig.tick(1.0)
+    rig.heal(home)
+    rig.set_state(home, MemberState.ACTIVE)
+    rig.change()
+    assert rig.home(address) is home
+    rig.tick(10.0)
+    assert not home.engine.serving(slot_of(address)), "26 s, but 10 since it is back"
+    rig.tick(11.0)
+    assert home.engine.serving(slot_of(address))
+
+
+def test_a_copy_that_comes_when_others_have_spoken_is_not_adopted_before_its_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rig = Rig(5)
+    rig.home("/a").append("/a", "m1")
+    rig.hold = lambda message: isinstance(message, Pulled)
+    for holder in rig.holders("/a"):
+        rig.set_state(holder, MemberState.LEAVING)
+    rig.change()
+    heir = rig.home("/a")
+    doubt = Verdict(settled=True, source=rig.nodes[0].id, doubtful=True, unknown=True)
+    monkeypatch.setattr(openings, "weigh", lambda *args: doubt)  # what was said meanwhile
+    rig.let_go()
+    assert not heir.engine.serving(slot_of("/a"))
+    assert heir.engine.statistics().takeovers["lossy"] == 0
+    monkeypatch.undo()
+    rig.tick(2.0)
+    assert heir.append("/a", "m2").cursor.offset == 2

@@ -167,6 +167,7 @@ class Sessions(Connects):
         session = self._add(record)
         session.advise = True  # its client may have been told to pause by the edge before
         session.met = True
+        self._await_client(session, self._config.longest_pause)
         unread = self._cluster.feed(record.address)
         if unread is not None:  # it came before the answer: nobody has looked at it
             self.hub.mark(unread, unread.depth)

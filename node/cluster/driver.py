@@ -281,7 +281,12 @@ class Cluster(Requests):
             self._keeping.keep_id(self.me)  # a founder's is not dealt
         if self._pubsub is None:
             config = self._config
-            limits = Limits(patterns=config.max_patterns, total_log_bytes=config.max_log_bytes)
+            silence = config.longest_pause + config.max_interval  # of a client that is there
+            limits = Limits(
+                patterns=config.max_patterns,
+                total_log_bytes=config.max_log_bytes,
+                orphan_seconds=max(Limits().orphan_seconds, silence),
+            )
             # Not before: now its id is final.
             leased = self._ring.holds_lease
             self._pubsub = PubSubEngine(self.me, limits, leased, self._copies_of)

@@ -241,6 +241,14 @@ class Config(BaseModel):
         return self._secrets
 
     @property
+    def longest_pause(self) -> float:
+        """Seconds between two polls that a node may tell a client to wait, at most.
+
+        Load spreads them from half of `shed_interval` to one and a half.
+        """
+        return max(1.5 * self.shed_interval, self.interval, self.multi_session_interval)
+
+    @property
     def reloads(self) -> bool:
         """Whether there is something to read again on SIGHUP."""
         files = (

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
+import trio
 
 from local_edge import Client, Edge, FakePoll
 from node.bayeux.messages import decode_batch
@@ -83,6 +84,26 @@ async def test_a_poll_is_answered_as_ever_when_its_session_moves(edge: Edge) -> 
     assert held.status == 200
     (reply,) = held.body
     assert reply["successful"]
+    assert edge.sessions.get(client.address) is None
+
+
+async def test_who_came_by_another_request_may_still_pause_as_the_edge_before_told_it(
+    edge: Edge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It publishes meanwhile, on a node that has told it nothing, and is not swept there."""
+    client = edge.client()
+    record = edge.cluster.record(client.address)
+    assert record is not None
+    edge.sessions.lost(client.address)
+    monkeypatch.setattr(
+        edge.cluster, "attach_session", lambda _a, done, _edge: done(SessionDone(1, record))
+    )
+    edge.sessions.resume(client.address, lambda _result: None)
+    longest = 1.5 * edge.config.shed_interval + edge.config.max_interval
+    now = trio.current_time()
+    edge.sessions.wheel.advance(now + longest - 1)
+    assert edge.sessions.get(client.address) is not None
+    edge.sessions.wheel.advance(now + longest + 1)
     assert edge.sessions.get(client.address) is None
 
 

@@ -87,6 +87,7 @@ def run(settings: Plurk, progress: Progress) -> Report:
         report.add(
             "clients open and answering", "", swarm.clients, at_least=settings.clients, aim=AIM
         )
+        report.add("handshakes told to come again", "", end.turned_away)
         whole = settings.seconds >= _POLL_SECONDS  # else some are not due
         report.add(
             "polls answered",

@@ -29,6 +29,10 @@ class Hangup(OSError):
     """The server closed the connection."""
 
 
+def _new_socket() -> socket.socket:
+    return socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+
+
 class Client:
     """One TCP connection to the server under test; subclasses speak a transport."""
 
@@ -41,7 +45,7 @@ class Client:
         self.session = ""
         self.pause = 0.0  # seconds between connects, as the server last advised
         self.buffer = b""  # an incomplete response or frame
-        self.sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        self.sock = _new_socket()
 
     def start(self) -> None:
         """Begin to connect; `opened` follows from the loop."""
@@ -53,6 +57,14 @@ class Client:
             self.fail(OSError(status, os.strerror(status)))
             return
         self.crowd.loop.watch(self.sock.fileno(), self._connected, writable=True)
+
+    def start_again(self, seconds: float) -> None:
+        """Connect anew after so long: the server takes nobody in now."""
+        self.crowd.turned_away += 1
+        self.crowd.loop.forget(self.sock.fileno())
+        self.sock.close()
+        self.sock, self.buffer = _new_socket(), b""
+        self.crowd.loop.call_at(monotonic() + seconds, self.start)
 
     def _connected(self) -> None:
         status = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)

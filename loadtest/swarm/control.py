@@ -152,6 +152,7 @@ class Swarm:
             fewest=min(answer.fewest for answer in answers),
             most=max(answer.most for answer in answers),
             cycles=sum(answer.cycles for answer in answers),
+            turned_away=sum(answer.turned_away for answer in answers),
             received_bytes=sum(answer.received_bytes for answer in answers),
             checked=sum(answer.checked for answer in answers),
             faults=[fault for answer in answers for fault in answer.faults],

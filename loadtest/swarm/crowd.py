@@ -44,6 +44,7 @@ class Crowd:
         self.latency = Latency()
         self.deliveries = 0
         self.cycles = 0
+        self.turned_away = 0
         self.received_bytes = 0
         self.goal = sys.maxsize
         self._answer = answer
@@ -148,6 +149,7 @@ class Crowd:
                 fewest=min(each),
                 most=max(each),
                 cycles=self.cycles,
+                turned_away=self.turned_away,
                 received_bytes=self.received_bytes,
                 checked=sum(sampler.checked for sampler in self._samplers),
                 faults=list(self._faults),

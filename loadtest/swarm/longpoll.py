@@ -10,7 +10,7 @@ from loadtest.swarm import bayeux
 from loadtest.swarm.browser import Head, Visitor
 from loadtest.swarm.client import FAULTS, Client
 from loadtest.swarm.orders import DATA_MARK, channels_of
-from loadtest.swarm.responses import body_of, cookies_of
+from loadtest.swarm.responses import Busy, body_of, cookies_of
 
 if TYPE_CHECKING:
     from loadtest.swarm.crowd import Crowd
@@ -35,7 +35,11 @@ class LongPollClient(Client):
         self.send(self._head.request(bayeux.HANDSHAKE))
 
     def _handshaken(self) -> None:
-        response = self._whole_response()
+        try:
+            response = self._whole_response()
+        except Busy as answer:  # under load: who comes is told to come again
+            self.start_again(answer.after)
+            return
         if response is None or self._visitor is None:
             return
         head, body = response

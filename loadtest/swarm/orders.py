@@ -119,6 +119,7 @@ class Counts(msgspec.Struct, tag="counts"):
     fewest: int  # deliveries of the client that got fewest
     most: int
     cycles: int  # answered connects
+    turned_away: int  # handshakes that were told to come again
     received_bytes: int
     checked: int  # messages that sampled clients decoded and found right
     faults: list[str]

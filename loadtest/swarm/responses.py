@@ -10,6 +10,7 @@ from typing import Final
 
 _KNOWN_HEADS: Final = 4_096
 _OK: Final = 200
+_BUSY: Final = 503
 _SWITCHING: Final = 101
 _HEAD_END: Final = b"\r\n\r\n"
 _LAST_CHUNK: Final = b"0\r\n\r\n"
@@ -19,6 +20,14 @@ HEAD_BYTES: Final = 64 * 1024
 
 class BadResponse(Exception):
     """The peer answered with something other than the 200 (or 101) that it owed."""
+
+
+class Busy(BadResponse):
+    """The peer takes nobody in now (503), and says when to come again: `after` seconds."""
+
+    def __init__(self, text: str, after: float) -> None:
+        super().__init__(text)
+        self.after = after
 
 
 class ResponseLengths:
@@ -59,7 +68,9 @@ def _total_length(head: bytes, data: bytes) -> int:
     if status == _SWITCHING:
         return len(head)
     if status != _OK:
-        raise BadResponse(data[:400].decode("latin-1"))
+        text = data[:400].decode("latin-1")
+        after = dict(headers_of(head)).get("retry-after", "") if status == _BUSY else ""
+        raise Busy(text, float(after)) if after.isdecimal() else BadResponse(text)
     for name, value in headers_of(head):
         if name == "content-length":
             return len(head) + int(value)

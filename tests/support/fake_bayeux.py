@@ -19,16 +19,18 @@ _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 class FakeBayeux:
     """Listens on `port`; `deliver` sends one message to every client that waits.
 
-    `refuse` names a meta channel to answer with ``successful: false``.
+    `refuse` names a meta channel to answer with ``successful: false``; so many handshakes
+    as `busy` are answered 503, to come again in a second.
     """
 
-    def __init__(self, refuse: str = "") -> None:
+    def __init__(self, refuse: str = "", busy: int = 0) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self.port: int = self._listener.getsockname()[1]
         self.cookies: list[str] = []
         self.pongs = 0
         self.sends: list[Any] = []
         self._refuse = refuse
+        self._busy = busy
         self._lock = threading.Lock()
         self._waiting: list[tuple[socket.socket, str, bool]] = []  # socket, connect id, framed
         self._sockets: list[socket.socket] = []
@@ -106,11 +108,18 @@ class FakeBayeux:
         elif path == b"/api/batch":
             sends = [command["send"] for command in body["commands"]]
             self._took(sock, sends, {"replies": [{"offset": 1} for _ in sends]})
+        elif path.endswith(b"/handshake") and self._is_busy():
+            sock.sendall(b"HTTP/1.1 503 Busy\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n")
         else:
             for message in body:
                 reply = self._reply(message, sock, framed=False)
                 if reply is not None:
                     self._respond(sock, [reply])
+
+    def _is_busy(self) -> bool:
+        with self._lock:
+            self._busy -= 1
+            return self._busy >= 0
 
     def _took(self, sock: socket.socket, sends: list[Any], reply: Any) -> None:
         with self._lock:

@@ -7,6 +7,7 @@ import pytest
 from loadtest.swarm.responses import (
     HEAD_BYTES,
     BadResponse,
+    Busy,
     ResponseLengths,
     body_of,
     cookies_of,
@@ -47,6 +48,12 @@ def test_what_follows_is_not_counted() -> None:
 def test_other_answers_are_faults(data: bytes) -> None:
     with pytest.raises(BadResponse):
         ResponseLengths().measure(data)
+
+
+def test_who_is_busy_says_when_to_come_again() -> None:
+    with pytest.raises(Busy) as caught:
+        ResponseLengths().measure(b"HTTP/1.1 503 Not now\r\nRetry-After: 2\r\n\r\n")
+    assert caught.value.after == 2
 
 
 def test_a_fault_quotes_the_body() -> None:

@@ -67,6 +67,15 @@ def test_every_delivery_is_counted_and_the_sampled_are_checked(
     assert server.pongs == (3 * CLIENTS if transport == "websocket" else 0)
 
 
+def test_who_is_told_to_come_again_does(swarm: Swarm) -> None:
+    with FakeBayeux(busy=3) as server:
+        swarm.open(order("long-polling", server))
+        wait_for_all(server)
+        counts = swarm.tell()
+    assert counts.turned_away == 3
+    assert counts.faults == []
+
+
 @pytest.mark.parametrize("transport", KINDS)
 def test_the_interval_that_is_advised_is_kept_until_another_is(
     swarm: Swarm, transport: str

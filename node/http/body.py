@@ -9,6 +9,7 @@ the answer; `excess` tells that it is, `received` how much has come.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final, Protocol
 
 import h11
@@ -20,6 +21,26 @@ if TYPE_CHECKING:
     from node.http.head import Head
 
 CHUNKED_READ: Final = 4 * 1024  # bytes read at once: many tiny chunks must not fill a slice
+
+
+_CHUNK_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,8})\r\n")
+_LAST_CHUNK: Final = b"\r\n0\r\n\r\n"  # after the one before
+
+
+def lone_chunk(data: bytes, start: int, limit: int) -> tuple[bytes, int] | None:
+    """The content of a chunked body that is one chunk and all there, and where it is over.
+
+    So comes what most clients send in chunks. None for anything else than a size without
+    extensions, at most `limit` bytes, and an end without trailers: that is h11's to read.
+    """
+    size = _CHUNK_SIZE.match(data, start)
+    if size is None:
+        return None
+    begin = size.end()
+    stop = begin + int(size[1], 16)
+    if not begin < stop <= begin + limit or not data.startswith(_LAST_CHUNK, stop):
+        return None
+    return data[begin:stop], stop + len(_LAST_CHUNK)
 
 
 class Body(Protocol):

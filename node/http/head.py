@@ -24,9 +24,7 @@ _ABSOLUTE: Final = re.compile(r"https?://[^/?#]*(.*)", re.IGNORECASE)
 _ORIGIN: Final = re.compile(r"https?://[^/?#@\s]+", re.IGNORECASE)
 _PARSER_BUFFER: Final = 16 * 1024  # bytes of an unfinished line, in h11
 _KEPT_METHODS: Final = frozenset({"GET", "POST"})
-_UNKEPT: Final = frozenset(
-    {b"authorization", b"x-api-key", b"upgrade", b"transfer-encoding", b"expect"}
-)
+_UNKEPT: Final = frozenset({b"upgrade", b"expect"})
 
 
 _FOREIGN_SITES: Final = frozenset({"same-site", "cross-site"})
@@ -149,6 +147,11 @@ class Head(msgspec.Struct, frozen=True, gc=False):
         return bool(shape.page) and shape.page.partition("://")[2].lower() != shape.host.lower()
 
     @property
+    def private(self) -> bool:
+        """It holds a secret, so it is remembered by its own connection alone."""
+        return bool(self.shape.authorization or self.shape.api_key)
+
+    @property
     def plain(self) -> bool:
         """Remembered, HTTP/1.1, kept alive, not HEAD: shared prebuilt bytes answer it."""
         return self.shape.plain
@@ -174,7 +177,7 @@ class Head(msgspec.Struct, frozen=True, gc=False):
         return None
 
     def header(self, name: str) -> str | None:
-        """Any header, of a head that is never remembered (upgrade, OPTIONS, authorised).
+        """Any header, of a head that is never remembered (upgrade, OPTIONS).
 
         The first of several; None for a remembered head, which has let go of them.
         """
@@ -264,7 +267,8 @@ def _boil_down(
     cookie = _kept_cookies(headers, cookies) if headers else ""
     via = text(b"x-forwarded-for") if forwarded else ""
     texts = (
-        path, query, cookie, shape.content_type, shape.page, shape.host, shape.last_event_id, via
+        path, query, cookie, shape.content_type, shape.page, shape.host, shape.last_event_id,
+        shape.authorization, shape.api_key, via,
     )  # fmt: skip
     kept = (
         bool(digest)

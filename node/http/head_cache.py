@@ -70,7 +70,10 @@ class HeadCache:
         shape = head.shape
         if length in {_NO_LENGTH, shape.content_length}:
             return head
-        return self._with_shape(head, msgspec.structs.replace(shape, content_length=length))
+        shape = msgspec.structs.replace(shape, content_length=length)
+        if head.private:
+            return msgspec.structs.replace(head, shape=shape)
+        return self._with_shape(head, shape)
 
     def find(self, digest: bytes) -> Head | None:
         """A recent head with this digest."""
@@ -82,11 +85,11 @@ class HeadCache:
         return head
 
     def remember(self, head: Head) -> Head:
-        """Keep `head` among the recent ones, if it may be kept at all.
+        """Keep `head` among the recent ones, if it may be kept by others than its connection.
 
         Returns the head to use: the same, with a shape that others have too.
         """
-        if not head.digest:
+        if not head.digest or head.private:
             return head
         head = self._with_shape(head, head.shape)
         if self._mark_of is not None:

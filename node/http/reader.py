@@ -4,9 +4,9 @@
                   │  └──► PENDING       answered; its tail or pipelined input waits for a turn
                   └─────► SPENT         upgraded, turned into a stream, finished, or lost
 
-A request whose head repeats the connection's last one, and whose body came
-along with it, takes the short way through `_take`; everything else is parsed.
-Answering is the subclass's part.
+A request whose head repeats the connection's last one (or any recent one without a secret), and
+whose body came along with it, with its length or as one chunk, takes the short way through
+`_take`; everything else is parsed. Answering is the subclass's part.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from node.connection import ClientSocket, Connection
 from node.errors import RemoteProtocolError
 from node.http import responses
-from node.http.body import ChunkedBody, SizedBody
+from node.http.body import ChunkedBody, SizedBody, lone_chunk
 from node.http.guard import check_part
 from node.http.head import CHUNKED, Head, parse
 
@@ -141,13 +141,24 @@ class RequestReader(Connection):
             self.reactor.clear_deadline(self)
         length = head.shape.content_length
         whole = end + length
-        if length == CHUNKED or whole > len(data) or length > service.settings.max_body:
-            self._begin_body(head, parser, data[end:])
+        most = service.settings.max_body
+        if length == CHUNKED:
+            chunk = lone_chunk(data, end, most)
+            if chunk is None:
+                self._begin_body(
+                    head, parser or parse(raw, service.settings.cookies)[1], data[end:]
+                )
+                return
+            body, whole = chunk
+        elif whole > len(data) or length > most:
+            self._begin_body(head, None, data[end:])
             return
+        else:
+            body = data[end:whole]
         self._head = head
         self._partial = data[whole:]
         self._state = BUSY
-        self._handle(head, data[end:whole])
+        self._handle(head, body)
 
     def _learn(self, head: bytes, digest: bytes, length: int) -> tuple[Head, h11.Connection | None]:
         """What a head says that is not the connection's last one again."""
@@ -193,7 +204,7 @@ class RequestReader(Connection):
     def _begin_body(self, head: Head, parser: h11.Connection | None, data: bytes) -> None:
         settings = self._service.settings
         body: Body
-        if head.content_length == CHUNKED and parser is not None:
+        if parser is not None:
             body = ChunkedBody(head, parser, settings.max_body)
             length = settings.max_body
         else:

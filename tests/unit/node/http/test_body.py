@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from node.errors import RemoteProtocolError
-from node.http.body import Body, ChunkedBody, SizedBody
+from node.http.body import Body, ChunkedBody, SizedBody, lone_chunk
 from node.http.head import parse
 
 LIMIT = 100
@@ -73,6 +73,32 @@ def test_a_chunked_body_over_the_limit_is_read_and_dropped(cuts: list[int]) -> N
     assert feed(body, data + b"rest", cuts) == b"rest"
     assert body.excess
     assert body.content == b""
+
+
+_sizes = st.sampled_from([b"%x", b"%X", b"00%x", b" %x", b"%x ", b"%x;a=b", b"+%x", b"0x%x", b"%d"])
+_ends = st.sampled_from(
+    [b"\r\n0\r\n\r\n", b"\r\n00\r\n\r\n", b"\n0\r\n\r\n", b"\r\n0\r\nA: b\r\n\r\n"]
+)
+
+
+@settings(deadline=None)
+@given(_sizes, st.binary(max_size=LIMIT + 10), _ends, st.binary(max_size=20), st.integers(0, 200))
+def test_a_lone_chunk_is_what_h11_reads(
+    size: bytes, content: bytes, end: bytes, rest: bytes, cut: int
+) -> None:
+    """If it is taken for one at all; what comes in the usual form is."""
+    whole = size % len(content) + b"\r\n" + content + end
+    usual = size in {b"%x", b"%X", b"00%x"} and end == b"\r\n0\r\n\r\n"
+    for data in (whole + rest, whole[:cut]):
+        found = lone_chunk(b"head" + data, 4, LIMIT)
+        if found is None:
+            assert not usual or not 0 < len(content) <= LIMIT or len(data) < len(whole)
+            continue
+        got, over = found
+        body = chunked()
+        assert body.feed(data) == data[over - 4 :]
+        assert body.content == got
+        assert not body.excess
 
 
 @settings(deadline=None)

@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from node.errors import RemoteProtocolError
-from node.http import Head, HttpSettings
+from node.http import Head, HttpSettings, responses
 from node.http.head import CHUNKED, parse
 from node.http.head_cache import DIGEST_BYTES, HeadCache
 from wire import Recorder, serving
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 COOKIES = frozenset({"BAYEUX_BROWSER"})
 SETTINGS = HttpSettings(max_body=1_000, drain_timeout=0.1, cookies=COOKIES)
 TAIL = b"0\r\n\r\n"  # five bytes of a body, and the end of a chunked one
+CHUNK = b"5\r\nhello\r\n" + TAIL  # a chunked body, of one chunk
 _LINES = [
     b"Content-Length: 5",
     b"Content-Length: 5",
@@ -172,7 +173,9 @@ async def outcome(streams: Sequence[bytes], cuts: Sequence[int], *, forgetful: b
             with suppress(OSError):  # closed by the server already
                 client.sock.shutdown(trio.socket.SHUT_WR)
             with trio.fail_after(5):
-                answers.append(WHY.sub(b"", await client.rest()))
+                answer = await client.rest()
+            # (That depends on whether the body comes along with the head.)
+            answers.append(WHY.sub(b"", answer.replace(responses.CONTINUE, b"")))
     handled = list(zip(handler.requests, map(said, handler.heads), strict=True))
     return handled, answers
 
@@ -182,13 +185,14 @@ async def outcome(streams: Sequence[bytes], cuts: Sequence[int], *, forgetful: b
     families(),
     st.lists(st.integers(0, 3), min_size=2, max_size=6),
     st.lists(st.integers(0, 600), max_size=4),
+    st.sampled_from([TAIL, CHUNK]),
 )
 async def test_a_recognised_head_is_taken_for_what_it_would_be_parsed_as(
-    heads: list[bytes], order: list[int], cuts: list[int]
+    heads: list[bytes], order: list[int], cuts: list[int], body: bytes
 ) -> None:
     """Heads sent again and again, on one connection and on the next."""
-    stream = b"".join(heads[number % len(heads)] + TAIL for number in order)
-    streams = [stream, heads[0] + TAIL, stream]
+    stream = b"".join(heads[number % len(heads)] + body for number in order)
+    streams = [stream, heads[0] + body, stream]
     expected = await outcome(streams, [], forgetful=True)
     assert await outcome(streams, [], forgetful=False) == expected
     assert await outcome(streams, cuts, forgetful=False) == expected
@@ -196,11 +200,14 @@ async def test_a_recognised_head_is_taken_for_what_it_would_be_parsed_as(
 
 GOOD = _FIRSTS[0] + b"\r\nHost: x\r\nContent-Length: 5\r\nCookie: BAYEUX_BROWSER=1\r\n\r\n"
 CHUNKS = _FIRSTS[0] + b"\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+PRIVATE = GOOD.replace(b"Cookie: BAYEUX_BROWSER=1", b"Authorization: Bearer k")
 DOUBLE = GOOD.replace(b"Cookie", b"Content-Length: 5\r\nCookie")
 TWICE = [
     [GOOD + TAIL + GOOD + TAIL],
     [GOOD + TAIL + GOOD.replace(b"=1", b"=2") + TAIL + GOOD + TAIL],
     [CHUNKS + TAIL + GOOD + TAIL],
+    [CHUNKS + CHUNK + CHUNKS + CHUNK + CHUNKS + TAIL + CHUNKS + b"1;a=b\r\nx\r\n" + TAIL],
+    [PRIVATE + TAIL + PRIVATE.replace(b": 5", b": 0") + PRIVATE.replace(b" k", b" l") + TAIL],
     [GOOD + TAIL + GOOD.replace(b"\r\nCookie", b"\nCookie") + TAIL],
     [GOOD + TAIL + GOOD.replace(b"Cookie", b" Cookie") + TAIL],
     [

@@ -149,10 +149,21 @@ async def test_what_is_remembered_is_not_parsed_again() -> None:
             await client.send(post(b"[]"))
             await client.response()
         assert (served.stats.head_cache_misses, served.stats.head_cache_hits) == (1, 3)
-        for _ in range(3):
-            await one.send(post(b"[]", "/api", "Authorization: Bearer k"))
+        for parts in ([b"[", b"]"], [b"[]"], [b"[]"]):
+            await one.send(chunked(*parts))
             await one.response()
-        assert (served.stats.head_cache_misses, served.stats.head_cache_hits) == (4, 3)
+        assert (served.stats.head_cache_misses, served.stats.head_cache_hits) == (2, 5)
+
+
+async def test_a_head_with_a_secret_is_remembered_by_its_connection_alone() -> None:
+    async with serving(Recorder()) as served:
+        one, other = served.connect(), served.connect()
+        for client, key in ((one, "k"), (one, "k"), (other, "k"), (one, "l"), (one, "k")):
+            await client.send(
+                post(b"[]" * served.stats.head_cache_misses, "/api", f"X-API-Key: {key}")
+            )
+            await client.response()
+        assert (served.stats.head_cache_misses, served.stats.head_cache_hits) == (4, 1)
 
 
 async def test_a_longer_body_is_no_other_head() -> None:

@@ -136,8 +136,10 @@ class Flushing:
                 if topic.partings != partings and session not in present:
                     continue
                 if session.behind is not None and topic in session.behind:
-                    # It may have been ahead, and be level now.
-                    if topic.lazy or session.overlaps is not None:
+                    # Another edge, or an answer that went out anyhow, may have brought it
+                    # further than the flush was: then it is owed the rest, or level now.
+                    ahead = session.behind[topic] >= wire.after
+                    if ahead or topic.lazy or session.overlaps is not None:
                         self._lagging.waiting[session] = None
                     continue
                 if is_pattern and session.overlaps is not None:

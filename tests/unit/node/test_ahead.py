@@ -68,8 +68,8 @@ async def test_in_pieces(edge: Edge) -> None:
     client.subscribe(ROOM)
     edge.post([client.connect_message("long-polling", 0)])
     moved_here(edge, client, 4)
+    poll: FakePoll = edge.post([client.connect_message("long-polling")])
     for number in range(1, 5):
-        poll: FakePoll = edge.post([client.connect_message("long-polling")])
         publish(edge, number)
         assert poll.status is None
     publish(edge, 5)

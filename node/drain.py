@@ -120,7 +120,7 @@ class Drain:
         if not isinstance(socket.owner, Session):
             return True
         told = self._node.sessions.put_off_at.get(socket.owner.address, 0.0)
-        return now - told < AFTER_CLOSE / 2
+        return now - told < AFTER_CLOSE / 4
 
     async def _finish_requests(self) -> None:
         """Until every client has its answer."""

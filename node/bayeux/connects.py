@@ -40,7 +40,8 @@ CONNECTION_TYPES = (
     "cross-origin-long-polling",  # Faye's name for long-polling with CORS
     "callback-polling",
 )
-AFTER_CLOSE = 0.25  # seconds until a client that is told to go comes back: the close is faster
+# Seconds until a client that is told to go comes back: its close is faster, over slow lines, too.
+AFTER_CLOSE = 0.5
 MAX_CLIENT_INTERVAL = 300.0  # seconds of silence that a client may ask for
 _SUPERSEDED = 500  # HTTP status of a poll that a newer one replaced, as CometD has it
 

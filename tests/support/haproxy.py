@@ -43,7 +43,7 @@ frontend clients
     bind {host}:{port}
     default_backend nodes
 backend nodes
-    balance roundrobin
+    balance leastconn
     option httpchk GET /readyz
     default-server check inter 250ms fastinter 200ms downinter 250ms fall 1 rise 1
 {servers}

@@ -34,7 +34,7 @@ class ClusterShape:
     nodes: int = option(3, "Nodes of the ring.")
     subscribers: int = option(9_000, "Subscribers, spread evenly.")
     messages: int = option(30, "Messages a round.")
-    rounds: int = option(6, "Rounds; the table shows their median.")
+    rounds: int = option(10, "Rounds; the table shows their median.")
     rest: float = option(50.0, "Seconds in which idle CPU is counted: pings come every 25.")
     transport: str = option("websocket", "What the subscribers use.")
 

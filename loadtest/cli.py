@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 from rich.console import Console
 
+from loadtest.budget import budget_table
 from loadtest.commands import settings_command
-from loadtest.report import Report, budget_table, show, write_json
+from loadtest.report import Report, show, write_json
 from loadtest.server import ServerError
 from loadtest.suite import SCENARIOS
 from loadtest.swarm.control import SwarmError

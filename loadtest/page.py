@@ -6,6 +6,7 @@ from html import escape
 from typing import TYPE_CHECKING, Final
 
 from loadtest.accounting import machine
+from loadtest.pace import BUDGET_FLOOR, PACE_HEADING, at_pace_text, slowness_of
 from loadtest.plots import svg_of
 from loadtest.report import number_text
 
@@ -57,15 +58,33 @@ def _here() -> str:
 
 
 def _budget(reports: list[Report]) -> str:
+    slowness = slowness_of(reports)
     rows = []
     for report in reports:
         if report.failure:
             rows.append(
                 f"<tr><td>{escape(report.scenario)}<td colspan={len(_HEADINGS) - 1}>"
-                f"{escape(report.failure)}<td class='n bad'>not measured</tr>"
+                f"{escape(report.failure)}<td class='n bad'>not measured<td></tr>"
             )
-        rows += [_row(each, report.scenario) for each in report.figures if each.met is not None]
-    return f"<h2>Budget</h2>{_table(('scenario', *_HEADINGS), rows)}" if rows else ""
+        rows += [
+            _row(each, report.scenario, at_pace_text(each, slowness))
+            for each in report.figures
+            if each.met is not None
+        ]
+    if not rows:
+        return ""
+    table = _table(("scenario", *_HEADINGS, PACE_HEADING), rows)
+    return f"<h2>Budget</h2>{_pace(slowness)}{table}"
+
+
+def _pace(slowness: float | None) -> str:
+    if slowness is None:
+        return ""
+    return (
+        f"<p><small>A bare <code>send()</code> in C took {slowness:.2f} times the {BUDGET_FLOOR} "
+        "µs of the machine for which the budget was written: what is nothing but work is told "
+        "at that pace, too.</small>"
+    )
 
 
 def _beside(reports: list[Report]) -> str:
@@ -99,7 +118,7 @@ def _table(headings: tuple[str, ...], rows: list[str]) -> str:
     return f"<table><tr>{head}</tr>{''.join(rows)}</table>"
 
 
-def _row(figure: Figure, scenario: str | None = None) -> str:
+def _row(figure: Figure, scenario: str | None = None, paced: str = "") -> str:
     kind = ""
     if figure.met is not None:
         kind = "bad" if not figure.met else "near" if figure.aimed is False else "good"
@@ -114,6 +133,7 @@ def _row(figure: Figure, scenario: str | None = None) -> str:
         f"<td class=n>{figure.bound_text()}",
         f"<td class=n>{figure.aim_text()}",
         f"<td class='n {kind}'>{figure.verdict}",
+        *([] if scenario is None else [f"<td class=n>{paced}"]),
     ]
     return f"<tr>{''.join(cells)}</tr>"
 

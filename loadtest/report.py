@@ -22,6 +22,7 @@ class Figure(msgspec.Struct):
 
     `at_most` or `at_least` is the bound that the median must keep; without one
     the figure is only stated. `aim` is what it should come to, in the same direction.
+    `paced`: it is nothing but work, so it goes with the machine's pace (`loadtest.pace`).
     """
 
     name: str
@@ -31,6 +32,7 @@ class Figure(msgspec.Struct):
     at_least: float | None = None
     aim: float | None = None
     loads: list[float] = msgspec.field(default_factory=list)
+    paced: bool = False
 
     @property
     def median(self) -> float:
@@ -121,13 +123,15 @@ class Report(msgspec.Struct):
         at_most: float | None = None,
         at_least: float | None = None,
         aim: float | None = None,
+        paced: bool = False,
     ) -> None:
         """Add one round's `value` to the figure `name`."""
         load = round(os.getloadavg()[0], 1)
         try:
             figure = self.find(name)
         except KeyError:
-            self.figures.append(Figure(name, unit, [value], at_most, at_least, aim, [load]))
+            bounds = (at_most, at_least, aim)
+            self.figures.append(Figure(name, unit, [value], *bounds, loads=[load], paced=paced))
         else:
             figure.rounds.append(value)
             figure.loads.append(load)
@@ -181,32 +185,6 @@ def number_text(value: float) -> str:
     return f"{value:.3g}" if abs(value) < 1 else f"{value:.2f}"
 
 
-def budget_table(reports: list[Report]) -> Table:
-    """Every figure that has a bound, of all scenarios: what must be, what should, what is."""
-    table = Table(title="budget", title_justify="left")
-    for column in ("scenario", "figure"):
-        table.add_column(column)
-    for column in ("measured", "must", "aim", "verdict", "load"):
-        table.add_column(column, justify="right")
-    for report in reports:
-        if report.failure:
-            table.add_row(report.scenario, report.failure, "", "", "", "[red]not measured[/]", "")
-        for figure in report.figures:
-            if figure.met is None:
-                continue
-            colour = "red" if not figure.met else "yellow" if figure.aimed is False else "green"
-            table.add_row(
-                report.scenario,
-                figure.name,
-                f"[{colour}]{number_text(figure.median)}[/] {figure.unit}",
-                figure.bound_text(),
-                figure.aim_text(),
-                figure.verdict,
-                f"{figure.load:.1f}",
-            )
-    return table
-
-
 def show(console: Console, report: Report) -> None:
     """Print the table and the remarks."""
     console.print(table_of(report))
@@ -236,6 +214,7 @@ def as_json(reports: list[Report]) -> bytes:
                         "aim": figure.aim,
                         "met": figure.met,
                         "loads": figure.loads,
+                        "paced": figure.paced,
                     }
                     for figure in report.figures
                 ],

@@ -61,6 +61,7 @@ def run(settings: Connect, progress: Progress) -> Report:
                 "/s",
                 cycles / used.total,
                 at_least=BOUND_CYCLES,
+                paced=True,
             )
             report.add("connect cycles a second, by the clock", "/s", cycles / elapsed)
             report.add("CPU of the node", "cores", used.total / elapsed)

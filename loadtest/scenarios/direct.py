@@ -135,7 +135,7 @@ class _Load:
             for percentile in (50, 99):
                 must, aim = budget.get(percentile, (None, None))
                 value = latency.percentile_ms(percentile)
-                report.add(f"{name}: p{percentile}", "ms", value, at_most=must, aim=aim)
+                report.add(f"{name}: p{percentile}", "ms", value, at_most=must, aim=aim, paced=True)
             report.draw_latency("Direct messages", name, latency.curve())
             report.add(f"{name}: worst", "ms", latency.worst_ms())
 
@@ -151,6 +151,7 @@ class _Load:
             published.accepted / published.seconds,
             at_least=_MUST_RATE,
             aim=_AIM_RATE,
+            paced=True,
         )
         report.add(
             "CPU a message, all nodes",

@@ -271,10 +271,18 @@ class RequestReader(Connection):
             self._refuse(RemoteProtocolError("the request came too slowly", 408, "timeout"))
 
     def on_sweep(self, clock: int) -> None:
-        if clock - self.seen > self._service.settings.idle_timeout and (
+        if not self._is_idle(clock):
+            return
+        if self._state == READING and not self._partial and self._body is None:
+            self.reactor.read_now(self)  # a late node may not have come to what it was asked
+            if self.closed or self._partial or self._body is not None or not self._is_idle(clock):
+                return
+        self.lost()
+
+    def _is_idle(self, clock: int) -> bool:
+        return clock - self.seen > self._service.settings.idle_timeout and (
             self._state == READING or not self.writable
-        ):
-            self.lost()
+        )
 
 
 def _overloaded() -> RemoteProtocolError:

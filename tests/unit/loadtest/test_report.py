@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from loadtest.budget import budget_table
 from loadtest.page import page_of
-from loadtest.report import Report, budget_table, show, write_json
+from loadtest.report import Report, show, write_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -78,6 +79,7 @@ def test_json_has_every_round(tmp_path: Path) -> None:
         "aim": None,
         "met": True,
         "loads": report.figures[0].loads,
+        "paced": False,
     }
 
 
@@ -94,7 +96,7 @@ def test_the_budget_lists_what_has_a_bound() -> None:
     out = io.StringIO()
     report = sample()
     report.find("cost").aim = 1.5
-    Console(file=out, width=120).print(budget_table([report, report]))
+    Console(file=out, width=160).print(budget_table([report, report]))
     text = out.getvalue()
     assert text.count("cost") == text.count("rate") == 2
     assert "stated" not in text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -457,3 +458,30 @@ async def test_garbage_ends_at_most_its_connection(pieces: list[bytes]) -> None:
             await served.settle()
             assert served.stats.connections["http"] == 0
     assert logs == []
+
+
+async def test_an_idle_connection_is_closed() -> None:
+    async with serving(Recorder(), HttpSettings(idle_timeout=0.0)) as served:
+        client = served.connect()
+        await client.send(GET)
+        assert (await client.response())[0] == 200
+        (conn,) = served.service.reactor.all()
+        conn.on_sweep(conn.seen)
+        assert not conn.closed
+        conn.on_sweep(conn.seen + 1)
+        assert await client.rest() == b""
+
+
+@pytest.mark.parametrize("data", [GET, GET[:10]])
+async def test_one_whose_request_a_late_node_has_not_read_is_not(data: bytes) -> None:
+    async with serving(Recorder(), HttpSettings(idle_timeout=0.0)) as served:
+        client = served.connect()
+        await client.send(GET)
+        assert (await client.response())[0] == 200
+        (conn,) = served.service.reactor.all()
+        conn.reactor.clock += 1
+        os.write(client.sock.fileno(), data)
+        conn.on_sweep(conn.reactor.clock)
+        assert not conn.closed
+        await client.send(GET[len(data) :])
+        assert (await client.response())[0] == 200

@@ -273,11 +273,15 @@ class RequestReader(Connection):
     def on_sweep(self, clock: int) -> None:
         if not self._is_idle(clock):
             return
-        if self._state == READING and not self._partial and self._body is None:
+        if self._is_untouched():
             self.reactor.read_now(self)  # a late node may not have come to what it was asked
-            if self.closed or self._partial or self._body is not None or not self._is_idle(clock):
+            if self.closed or not self._is_untouched() or not self._is_idle(clock):
                 return
         self.lost()
+
+    def _is_untouched(self) -> bool:
+        """Nothing of a request has come."""
+        return self._state == READING and not self._partial and self._body is None
 
     def _is_idle(self, clock: int) -> bool:
         return clock - self.seen > self._service.settings.idle_timeout and (

@@ -160,6 +160,7 @@ class Node:
             homes=len(placement.view.active),
         )
         self.relays.install_view(view)
+        self.sessions.unsettle()
 
     def on_deliver(self, feed: Feed, depth: int) -> None:
         self.sessions.on_deliver(feed, depth)

@@ -54,6 +54,7 @@ class Sessions(Connects):
         super().__init__(cluster, config, stats, self._by_address.get, self.rules, finish)
         self._cluster = cluster
         self._resuming: dict[str, list[Callable[[Session | Failed], None]]] = {}
+        self._settled_at = float("-inf")  # until then homes may be on their way to other nodes
         self.get = self._by_address.get
 
     def __len__(self) -> int:
@@ -125,9 +126,16 @@ class Sessions(Connects):
             # Its poll may be among the unread, or our answer was late, and so is its pause.
             # To send it to a new handshake now would only add to the load.
             self.wheel.arm(session, trio.current_time() + self._config.max_interval)
+        elif trio.current_time() < self._settled_at:
+            # Its client may be with another node, and that wait for a home that can move it.
+            self.wheel.arm(session, self._settled_at)
         else:
             self._stats.sessions_swept += 1
             self.close(session)
+
+    def unsettle(self) -> None:
+        """The ring has changed: for a while nobody's silence means that its client has gone."""
+        self._settled_at = trio.current_time() + self._config.max_interval
 
     # -- moving -------------------------------------------------------------------
 

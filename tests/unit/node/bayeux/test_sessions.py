@@ -107,6 +107,21 @@ async def test_who_came_by_another_request_may_still_pause_as_the_edge_before_to
     assert edge.sessions.get(client.address) is None
 
 
+async def test_nobody_is_swept_while_homes_may_be_on_their_way(edge: Edge) -> None:
+    """Its client may have asked another node, which waits for a home that can move it."""
+    client = edge.client()
+    patience = edge.config.max_interval
+    session = edge.sessions.get(client.address)
+    assert session is not None
+    edge.sessions.wheel.arm(session, trio.current_time() + 1)  # it has been silent for long
+    edge.sessions.unsettle()  # the ring changes
+    now = trio.current_time()
+    edge.sessions.wheel.advance(now + 2)
+    assert edge.sessions.get(client.address) is session
+    edge.sessions.wheel.advance(now + patience - 1)
+    assert edge.sessions.get(client.address) is session
+
+
 async def test_who_waited_for_a_session_that_moved_on_meanwhile_is_told_so(
     edge: Edge, monkeypatch: pytest.MonkeyPatch
 ) -> None:

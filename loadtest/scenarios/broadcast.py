@@ -140,8 +140,8 @@ def _add(report: Report, transport: str, ours: float, floors: dict[str, float]) 
         "µs",
         ours,
         at_most=None if streaming else MUST_LONG_POLLING,
-        paced=True,
         aim=None if streaming else AIM_LONG_POLLING,
+        paced=True,
     )
     for position, (name, cost) in enumerate(floors.items()):
         held = streaming and position == 0

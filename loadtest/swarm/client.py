@@ -61,8 +61,7 @@ class Client:
     def start_again(self, seconds: float) -> None:
         """Connect anew after so long: the server takes nobody in now."""
         self.crowd.turned_away += 1
-        self.crowd.loop.forget(self.sock.fileno())
-        self.sock.close()
+        self._disconnect()
         self.sock, self.buffer = _new_socket(), b""
         self.crowd.loop.call_at(monotonic() + seconds, self.start)
 
@@ -140,6 +139,9 @@ class Client:
 
     def fail(self, error: Exception) -> None:
         """Give this client up and say why."""
+        self._disconnect()
+        self.crowd.client_failed(self, f"{type(error).__name__}: {error}")
+
+    def _disconnect(self) -> None:
         self.crowd.loop.forget(self.sock.fileno())
         self.sock.close()
-        self.crowd.client_failed(self, f"{type(error).__name__}: {error}")

@@ -1,4 +1,4 @@
-"""Request bodies that did not come whole with their head.
+"""Request bodies that did not come whole with their head, and chunked ones that did.
 
     feed(data) ──► None        more is needed
                └─► rest        complete: `content` is the body, `rest` what follows it
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from node.http.head import Head
 
 CHUNKED_READ: Final = 4 * 1024  # bytes read at once: many tiny chunks must not fill a slice
-
-
 _CHUNK_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,8})\r\n")
 _LAST_CHUNK: Final = b"\r\n0\r\n\r\n"  # after the one before
 

@@ -70,10 +70,7 @@ class HeadCache:
         shape = head.shape
         if length in {_NO_LENGTH, shape.content_length}:
             return head
-        shape = msgspec.structs.replace(shape, content_length=length)
-        if head.private:
-            return msgspec.structs.replace(head, shape=shape)
-        return self._with_shape(head, shape)
+        return self._with_shape(head, msgspec.structs.replace(shape, content_length=length))
 
     def find(self, digest: bytes) -> Head | None:
         """A recent head with this digest."""
@@ -98,7 +95,9 @@ class HeadCache:
         return head
 
     def _with_shape(self, head: Head, shape: Shape) -> Head:
-        """`head` with an equal of `shape` that others have too."""
+        """`head` with an equal of `shape` that others have too, unless that is a secret."""
+        if head.private:
+            return msgspec.structs.replace(head, shape=shape)
         if len(self._shapes) >= self._limit:
             self._shapes.clear()  # (whoever has one goes on sharing it)
         shape = self._shapes.setdefault(shape, shape)
